@@ -1,0 +1,1 @@
+"""Runs provisioner jobs: Terraform with its own provider, or plain processes."""
