@@ -1,0 +1,59 @@
+"""The environment of a terraform process: an allow-list, and what we add.
+
+Promises: a variable reaches templates only if its name is allowed; our own credentials, database
+and broker settings never do, because nobody lists them; every `CODER_*` value travels through the
+provider's socket and never through the environment, where any local-exec could read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+__all__ = ["build_environment", "list_credentials"]
+
+_FIXED = {
+    "TF_IN_AUTOMATION": "1",
+    "TF_INPUT": "0",
+    "CHECKPOINT_DISABLE": "1",
+    "TF_DISABLE_PLUGIN_TLS": "1",  # providers are our own children on private sockets
+    "GOGC": "400",  # a tenth less wall time; the process is short-lived
+}
+_CREDENTIAL_PARTS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE", "_KEY")
+
+
+def build_environment(
+    ours: Mapping[str, str],
+    *,
+    allowed: Iterable[str],
+    added: Mapping[str, str],
+    cli_config_file: Path,
+    data_dir: Path,
+    reattach: Mapping[str, str],
+) -> dict[str, str]:
+    """Returns what the process sees. `reattach` wins over `added`, which wins over ours."""
+    patterns = tuple(allowed)
+    inherited = {
+        name: value
+        for name, value in ours.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
+    return {
+        **_FIXED,
+        **inherited,
+        **added,
+        "TF_CLI_CONFIG_FILE": str(cli_config_file),
+        "TF_DATA_DIR": str(data_dir),
+        **reattach,
+    }
+
+
+def list_credentials(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The values a log must not show, told by their names."""
+    return tuple(
+        value
+        for name, value in environment.items()
+        if any(part in name.upper() for part in _CREDENTIAL_PARTS)
+        and name not in ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    )

@@ -1,0 +1,87 @@
+"""Hands a growing tfstate on while terraform writes it.
+
+Promises: `keep` gets every tfstate this sees that is whole and differs from the last one kept, in
+order; half-written files are passed over and seen again; `keep_last` hands on the newest one also
+when terraform failed or was ended. While terraform runs, a `keep` that fails is tried again at the
+next turn; at the end its failure is the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from provisionerd.terraform.tfstate import Tfstate, TfstateUnreadable, read_tfstate
+
+__all__ = ["TfstateKeeper"]
+
+
+class TfstateKeeper:
+    """Watches one tfstate file. `before` is what it starts from."""
+
+    def __init__(
+        self, path: Path, before: bytes | None, keep: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        self._path = path
+        self._keep = keep
+        self._kept = before or b""
+        self._seen: tuple[int, int] | None = None
+
+    def write_first(self) -> None:
+        """Puts the tfstate to start from in place, readable by nobody else. Terraform keeps the
+        mode of a file that exists.
+        """
+        self._path.touch(mode=0o600)
+        self._path.write_bytes(self._kept)
+        self._seen = self._look()
+
+    async def watch(self, interval_seconds: float, complain: Callable[[str], None]) -> None:
+        """Keeps what is new, forever."""
+        while True:
+            await asyncio.sleep(interval_seconds)
+            try:
+                await self.keep_newer()
+            except Exception as error:
+                complain(f"the tfstate could not be stored yet: {type(error).__name__}")
+
+    async def keep_newer(self) -> bool:
+        """Keeps the file if it is whole and new."""
+        seen = self._look()
+        if seen is None or seen == self._seen:
+            return False
+        try:
+            content, tfstate = await asyncio.to_thread(self._read)
+        except TfstateUnreadable:
+            return False
+        if not tfstate.lineage or content == self._kept:
+            self._seen = seen
+            return False
+        await self._keep(content)
+        self._kept, self._seen = content, seen
+        return True
+
+    async def keep_last(self, complain: Callable[[str], None]) -> None:
+        """Keeps the newest whole tfstate, and says so if the file was cut short."""
+        if not await self.keep_newer() and self._look() not in (None, self._seen):
+            complain("the tfstate was cut short; the last whole one is kept")
+
+    def has_changed(self, since: tuple[int, int] | None) -> tuple[int, int] | None:
+        """A mark of the file's present content if it differs from `since`, else None."""
+        seen = self._look()
+        return seen if seen != since else None
+
+    def read(self) -> Tfstate:
+        """The tfstate as it is now."""
+        return self._read()[1]
+
+    def _read(self) -> tuple[bytes, Tfstate]:
+        content = self._path.read_bytes()
+        return content, read_tfstate(content)
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_mtime_ns, status.st_size

@@ -1,0 +1,183 @@
+"""Reads a tfstate: which resource instances exist, what depends on what, what is secret.
+
+Format version 4, the only one since Terraform 0.12 and OpenTofu 1.6. Pure. A tfstate that cannot be
+read raises `TfstateUnreadable`: nothing may be concluded from half a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from provisionerd.core.errors import ProvisionError
+from provisionerd.terraform.jsonvalues import (
+    boolean,
+    integer,
+    mapping,
+    mappings,
+    sequence,
+    text,
+)
+
+__all__ = ["Instance", "Tfstate", "TfstateUnreadable", "list_secrets", "read_tfstate"]
+
+
+class TfstateUnreadable(ProvisionError):
+    """The tfstate is not a tfstate, or was cut short."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One instance of a managed resource or data source.
+
+    `resource` is the address without the instance key, the form `dependencies` uses.
+    """
+
+    address: str
+    resource: str
+    type: str
+    name: str
+    managed: bool
+    attributes: Mapping[str, object] = field(repr=False)
+    sensitive: tuple[str, ...] = ()
+    dependencies: frozenset[str] = frozenset()
+    tainted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tfstate:
+    """What a tfstate says. `instances` keep the order of the file."""
+
+    serial: int
+    lineage: str
+    instances: tuple[Instance, ...]
+    sensitive_outputs: tuple[object, ...] = field(default=(), repr=False)
+
+    @property
+    def managed(self) -> tuple[Instance, ...]:
+        """The instances Terraform made, without data sources."""
+        return tuple(instance for instance in self.instances if instance.managed)
+
+
+def read_tfstate(content: bytes | None) -> Tfstate:
+    """Reads a tfstate; none, or an empty one, has no instances."""
+    if not content or not content.strip():
+        return Tfstate(serial=0, lineage="", instances=())
+    try:
+        parsed: object = json.loads(content)
+    except ValueError as error:
+        raise TfstateUnreadable(f"the tfstate is not complete JSON: {error}") from error
+    document = mapping(parsed)
+    version = integer(document.get("version"))
+    if version != 4:
+        raise TfstateUnreadable(f"the tfstate has format version {version}; only 4 is supported")
+    outputs = [mapping(output) for output in mapping(document.get("outputs")).values()]
+    return Tfstate(
+        serial=integer(document.get("serial")) or 0,
+        lineage=text(document.get("lineage")),
+        instances=tuple(_read_instances(document)),
+        sensitive_outputs=tuple(
+            output.get("value") for output in outputs if boolean(output.get("sensitive"))
+        ),
+    )
+
+
+def _read_instances(document: Mapping[str, object]) -> Iterator[Instance]:
+    for resource in mappings(document.get("resources")):
+        managed = text(resource.get("mode")) == "managed"
+        module = _strip_keys(text(resource.get("module")))
+        type_, name = text(resource.get("type")), text(resource.get("name"))
+        local = f"{type_}.{name}" if managed else f"data.{type_}.{name}"
+        for instance in mappings(resource.get("instances")):
+            place = ".".join(part for part in (text(resource.get("module")), local) if part)
+            dependencies = instance.get("dependencies")
+            yield Instance(
+                address=place + _render_key(instance.get("index_key")),
+                resource=".".join(part for part in (module, local) if part),
+                type=type_,
+                name=name,
+                managed=managed,
+                attributes=mapping(instance.get("attributes")),
+                sensitive=tuple(_read_sensitive(instance.get("sensitive_attributes"))),
+                dependencies=frozenset(
+                    _strip_keys(dependency)
+                    for dependency in sequence(dependencies)
+                    if isinstance(dependency, str)
+                ),
+                tainted=text(instance.get("status")) == "tainted",
+            )
+
+
+def _render_key(key: object) -> str:
+    match key:
+        case int():
+            return f"[{key}]"
+        case str():
+            return f"[{json.dumps(key)}]"
+        case _:
+            return ""
+
+
+def _strip_keys(address: str) -> str:
+    """module.a["x.y"].module.b[0] -> module.a.module.b; keys may hold dots and brackets."""
+    out: list[str] = []
+    inside = quoted = escaped = False
+    for character in address:
+        if not inside:
+            if character == "[":
+                inside = True
+            else:
+                out.append(character)
+        elif escaped:
+            escaped = False
+        elif quoted and character == "\\":
+            escaped = True
+        elif character == '"':
+            quoted = not quoted
+        elif character == "]" and not quoted:
+            inside = False
+    return "".join(out)
+
+
+def _read_sensitive(paths: object) -> Iterator[str]:
+    """The top-level attributes that hold something sensitive; a path is a list of steps."""
+    for path in sequence(paths):
+        steps = mappings(path)
+        if steps:
+            yield text(steps[0].get("value"))
+
+
+_SECRET_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    "coder_agent": ("token",),
+    "coder_workspace_owner": ("session_token", "ssh_private_key", "oidc_access_token"),
+    "coder_external_auth": ("access_token",),
+    "coder_secret": ("value",),
+}
+
+
+def list_secrets(tfstate: Tfstate) -> tuple[str, ...]:
+    """Every string a log must not show: what the tfstate marks as sensitive, and what our own
+    provider's schema does.
+    """
+    found: list[str] = []
+    for value in tfstate.sensitive_outputs:
+        found.extend(_strings(value))
+    for instance in tfstate.instances:
+        for name in (*instance.sensitive, *_SECRET_ATTRIBUTES.get(instance.type, ())):
+            found.extend(_strings(instance.attributes.get(name)))
+    return tuple(found)
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+        return
+    document = mapping(value)
+    if set(document) == {"type", "value"}:  # a value of dynamic type carries its type beside it
+        yield from _strings(document["value"])
+        return
+    for entry in document.values():
+        yield from _strings(entry)
+    for entry in sequence(value):
+        yield from _strings(entry)
