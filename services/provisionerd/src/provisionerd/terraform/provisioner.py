@@ -1,0 +1,193 @@
+"""The `terraform` provisioner: real plan and apply, with the bundled provider served in process.
+
+Promises, beyond those of `provisionerd.core.provisioner`: a template written for Coder runs
+unchanged; a build is one `apply`, never a saved plan, so a claim pays for one terraform process;
+agents keep id and token at a claim; a template that needs no other provider and no module needs no
+`init` and no network. Templates cannot read our environment, nor a token from theirs.
+
+What is not decided here: how many run at once (the job loop's slots), and whether a claim that
+would replace something may go on (the control plane's policy; this reports it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+
+from provisionerd.core.provisioner import (
+    Build,
+    BuildResult,
+    ImportResult,
+    Job,
+    Level,
+    Stage,
+    Transition,
+)
+from provisionerd.terraform.agents import read_agents, read_resources
+from provisionerd.terraform.buildlog import BuildLog
+from provisionerd.terraform.context import build_context, plan_context
+from provisionerd.terraform.keeper import TfstateKeeper
+from provisionerd.terraform.mask import Masker
+from provisionerd.terraform.replacements import list_replacements
+from provisionerd.terraform.session import Session, open_session
+from provisionerd.terraform.settings import TerraformSettings
+from provisionerd.terraform.template import read_template
+from provisionerd.terraform.tfstate import Tfstate, TfstateUnreadable, list_secrets, read_tfstate
+from provisionerd.tfprovider import ProviderContext, serve_provider
+
+__all__ = ["TerraformProvisioner"]
+
+_PLAN = ("plan", "-input=false", "-no-color", "-json")
+_APPLY = ("apply", "-input=false", "-no-color", "-json", "-auto-approve", "-backup=-")
+_KEEP_LAST_SECONDS = 30.0
+
+
+class TerraformProvisioner:
+    """Implements `Provisioner` with Terraform or OpenTofu. `environment` is what the allow-list is
+    applied to; by default our own.
+    """
+
+    def __init__(
+        self, settings: TerraformSettings, *, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._settings = settings
+        self._environment = os.environ if environment is None else environment
+
+    @property
+    def type(self) -> str:
+        """The name templates are pushed with."""
+        return "terraform"
+
+    async def import_template(self, job: Job) -> ImportResult:
+        """Plans the template with defaults and reads what it asks and offers."""
+        masker = Masker()
+        log = BuildLog(job.log, masker)
+        async with self._open(job, plan_context({}), log, masker, template_only=True) as session:
+            file = job.work_dir / "plan.tfplan"
+            await session.run(
+                "plan",
+                (*_PLAN, f"-out={file}"),
+                timeout_seconds=self._settings.plan_timeout_seconds,
+            )
+            shown = await session.capture("show", ("show", "-no-color", "-json", str(file)))
+            return read_template(shown)
+
+    async def dry_run(self, job: Job, parameters: dict[str, str]) -> tuple[str, ...]:
+        """Plans with values and returns what would be made."""
+        masker = Masker()
+        log = BuildLog(job.log, masker)
+        async with self._open(job, plan_context(parameters), log, masker) as session:
+            await session.run("plan", _PLAN, timeout_seconds=self._settings.plan_timeout_seconds)
+            return tuple(
+                change.address for change in log.planned if change.action in ("create", "replace")
+            )
+
+    async def build(self, job: Job, build: Build) -> BuildResult:
+        """Applies, or destroys, and reads the result out of the tfstate."""
+        before = read_tfstate(job.state)
+        if build.transition is Transition.DELETE and not before.managed:
+            job.log(Level.INFO, "apply", "Nothing was ever made: there is nothing to delete.")
+            return BuildResult()
+        masker = Masker(list_secrets(before))
+        keeper = TfstateKeeper(
+            job.work_dir / "src" / "terraform.tfstate", job.state, job.keep_state
+        )
+        log = BuildLog(job.log, masker, before_output=_SecretReader(keeper, masker))
+        async with self._open(job, build_context(build, before), log, masker) as session:
+            keeper.write_first()
+            await self._apply(session, keeper, build.transition)
+            after = keeper.read()
+        return _read_result(build, log, before, after)
+
+    async def _apply(self, session: Session, keeper: TfstateKeeper, transition: Transition) -> None:
+        def complain(reason: str) -> None:
+            session.log.say(Level.WARN, reason)
+
+        arguments = [*_APPLY, f"-parallelism={self._settings.parallelism}"]
+        if transition is Transition.DELETE:
+            arguments.append("-destroy")
+        try:
+            async with _beside(keeper.watch(self._settings.tfstate_keep_seconds, complain)):
+                await session.run(
+                    "plan", arguments, timeout_seconds=self._settings.apply_timeout_seconds
+                )
+        finally:
+            async with asyncio.timeout(_KEEP_LAST_SECONDS):
+                await keeper.keep_last(complain)
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        job: Job,
+        context: ProviderContext,
+        log: BuildLog,
+        masker: Masker,
+        *,
+        template_only: bool = False,
+    ) -> AsyncGenerator[Session]:
+        async with serve_provider(context, job.work_dir / "provider") as reattach:
+            session = await open_session(
+                self._settings,
+                job,
+                ours=self._environment,
+                reattach=reattach.env,
+                log=log,
+                masker=masker,
+                template_only=template_only,
+            )
+            await session.prepare()
+            yield session
+
+
+class _SecretReader:
+    """Teaches the masker what the growing tfstate holds, before a template's output is logged."""
+
+    def __init__(self, keeper: TfstateKeeper, masker: Masker) -> None:
+        self._keeper = keeper
+        self._masker = masker
+        self._mark: tuple[int, int] | None = None
+
+    def __call__(self) -> None:
+        mark = self._keeper.has_changed(self._mark)
+        if mark is None:
+            return
+        try:
+            self._masker.add(list_secrets(self._keeper.read()))
+        except TfstateUnreadable:
+            return  # half-written: the next line looks again
+        self._mark = mark
+
+
+def _read_result(build: Build, log: BuildLog, before: Tfstate, after: Tfstate) -> BuildResult:
+    if build.transition is Transition.DELETE:
+        return BuildResult()
+    agents = read_agents(after.managed)
+    resources = read_resources(after.managed)
+    if build.transition is Transition.STOP:  # an agent whose machine is gone is gone
+        homed = {name for resource in resources for name in resource.agent_names}
+        agents = tuple(agent for agent in agents if agent.name in homed)
+    replacements = ()
+    if build.stage is Stage.CLAIM:
+        replacements = list_replacements(log.planned, before, after)
+    for replacement in replacements:
+        differs = ", ".join(replacement.paths) or "nothing that shows in the tfstate"
+        log.say(Level.WARN, f"{replacement.address}: replaced at the claim; differs: {differs}")
+    return BuildResult(agents=agents, replacements=replacements, resources=resources)
+
+
+@asynccontextmanager
+async def _beside(companion: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+    """Runs the companion as long as the body; what the body raises is not wrapped in a group."""
+    failure: Exception | None = None
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(companion)
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        finally:
+            task.cancel()
+    if failure is not None:
+        raise failure
