@@ -1,0 +1,1 @@
+"""The plugin protocol: a small description of the wire, and the code generated from it."""
