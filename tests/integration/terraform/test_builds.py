@@ -407,6 +407,36 @@ resource "coder_app" "ide" {
     assert [line for line in lab.lines if line[1] == "init"] == init_lines
 
 
+async def test_one_init_serves_jobs_that_start_together(lab: Lab) -> None:
+    lab.write(HEAD + 'module "vm" {\n  source = "./vm"\n}\n')
+    lab.write("", "vm/main.tf")
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(lab.provisioner.import_template(lab.job()))
+    assert lab.texts.count("Initializing modules...") == 1
+
+
+async def test_an_init_nobody_saw_coming_is_made_up_for(lab: Lab) -> None:
+    # what looks like a comment to a glance is none to terraform
+    lab.write(HEAD + 'locals {\n  a = "/*"\n}\nmodule "vm" {\n  source = "./vm"\n}\n# */\n')
+    lab.write("", "vm/main.tf")
+    await lab.provisioner.import_template(lab.job())
+    assert [stage for _, stage, text in lab.lines if text == "Initializing modules..."] == ["init"]
+
+
+async def test_a_preset_that_sets_an_unknown_parameter_is_remarked_on(lab: Lab) -> None:
+    lab.write(
+        HEAD
+        + """data "coder_workspace_preset" "p" {
+  name       = "P"
+  parameters = { sise = "large" }
+}
+"""
+    )
+    await lab.provisioner.import_template(lab.job())
+    assert (Level.WARN, "show", "preset 'P' sets 'sise', which is no parameter") in lab.lines
+
+
 async def test_a_backend_of_the_template_does_not_get_the_tfstate(lab: Lab) -> None:
     elsewhere = lab.directory / "elsewhere.tfstate"
     lab.write(

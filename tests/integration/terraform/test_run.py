@@ -159,6 +159,7 @@ async def test_grace_ends() -> None:
         task = group.create_task(watched.run("ignore", _limits(grace=0.05)))
         outcome = await _stop(watched, task, watched.cancel.graceful.set)
     assert outcome.exit_code == -signal.SIGKILL
+    assert watched.lines.count("interrupted") == 1, "a second interrupt loses work in flight"
     assert await watched.is_gone()
 
 

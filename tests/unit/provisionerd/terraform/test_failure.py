@@ -82,6 +82,13 @@ def test_being_asked_to_stop_wins_over_what_terraform_says_then() -> None:
     assert type(error) is ProvisionCanceled
 
 
+def test_a_provider_that_crashes_is_not_the_templates_fault() -> None:
+    error = explain(
+        "plan", _an_outcome(), [_an_error("Plugin error", filename="main.tf")], template_only=True
+    )
+    assert (type(error), error.retryable) == (ProvisionError, True)
+
+
 def test_a_timeout_says_so() -> None:
     error = explain("apply", _an_outcome(timed_out=True), [], template_only=False)
     assert "longer than allowed" in error.message

@@ -30,6 +30,7 @@ _INIT_SUMMARIES = (
     "Could not load plugin",
     "Initialization required",
 )
+_PLUGIN_SUMMARIES = ("Plugin error", "Plugin did not respond", "Failed to load plugin schemas")
 
 
 def needs_init(errors: Sequence[Diagnostic]) -> bool:
@@ -56,6 +57,8 @@ def explain(
         return _explain_silence(stage, outcome)
     first = errors[0]
     message = "\n".join(error.cause for error in errors)
+    if any(summary in first.summary for summary in _PLUGIN_SUMMARIES):
+        return ProvisionError(message, retryable=True)  # a provider crashed: nobody's fault
     if "data.coder_parameter." in first.address and not template_only:
         return ParameterInvalid(message)
     if template_only and first.filename:

@@ -23,6 +23,8 @@ __all__ = ["InitCache", "Installed"]
 
 _LOCK_FILE = ".terraform.lock.hcl"
 _RETRY_SECONDS = 0.1
+_VERSIONS_MAX = 64
+_IDLE_SECONDS = 86_400.0  # longer than any build that may still read one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class Installed:
 
     def reuse(self, source_dir: Path) -> None:
         """Gives a job's copy of the template the lock file its init wrote."""
+        (self.root / "complete").touch()  # in use: not to be forgotten soon
         kept = self.root / _LOCK_FILE
         if kept.exists():
             shutil.copyfile(kept, source_dir / _LOCK_FILE)
@@ -54,6 +57,7 @@ class Installed:
         if written.exists():
             shutil.copyfile(written, self.root / _LOCK_FILE)
         (self.root / "complete").touch()
+        _forget_old(self.root.parent, self.root / "complete")
 
 
 class InitCache:
@@ -92,3 +96,12 @@ def _try_lock(file: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _forget_old(init_dir: Path, newest: Path) -> None:
+    """Removes what was used longest ago, if there is too much and nobody can still read it."""
+    used = sorted((mark.stat().st_mtime, mark.parent) for mark in init_dir.glob("*/complete"))
+    oldest = newest.stat().st_mtime - _IDLE_SECONDS
+    for used_at, root in used[:-_VERSIONS_MAX]:
+        if used_at < oldest:
+            shutil.rmtree(root, ignore_errors=True)

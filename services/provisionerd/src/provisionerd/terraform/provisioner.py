@@ -3,7 +3,7 @@
 Promises, beyond those of `provisionerd.core.provisioner`: a template written for Coder runs
 unchanged; a build is one `apply`, never a saved plan, so a claim pays for one terraform process;
 agents keep id and token at a claim; a template that needs no other provider and no module needs no
-`init` and no network. Templates cannot read our environment, nor a token from theirs.
+`init` and no network. A template's commands see an allow-list of our environment and no token.
 
 What is not decided here: how many run at once (the job loop's slots), and whether a claim that
 would replace something may go on (the control plane's policy; this reports it).
@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 
+from provisionerd.core.errors import ProvisionError
 from provisionerd.core.provisioner import (
     Build,
     BuildResult,
@@ -72,7 +73,12 @@ class TerraformProvisioner:
                 timeout_seconds=self._settings.plan_timeout_seconds,
             )
             shown = await session.capture("show", ("show", "-no-color", "-json", str(file)))
-            return read_template(shown)
+            result = read_template(shown)
+        for preset in result.presets:
+            unknown = preset.parameters.keys() - {each.name for each in result.parameters}
+            for name in sorted(unknown):  # it may exist only when another has a certain value
+                log.say(Level.WARN, f"preset {preset.name!r} sets {name!r}, which is no parameter")
+        return result
 
     async def dry_run(self, job: Job, parameters: dict[str, str]) -> tuple[str, ...]:
         """Plans with values and returns what would be made."""
@@ -114,8 +120,7 @@ class TerraformProvisioner:
                     "plan", arguments, timeout_seconds=self._settings.apply_timeout_seconds
                 )
         finally:
-            async with asyncio.timeout(_KEEP_LAST_SECONDS):
-                await keeper.keep_last(complain)
+            await _keep_last(keeper, complain)
 
     @asynccontextmanager
     async def _open(
@@ -139,6 +144,16 @@ class TerraformProvisioner:
             )
             await session.prepare()
             yield session
+
+
+async def _keep_last(keeper: TfstateKeeper, complain: Callable[[str], None]) -> None:
+    try:
+        async with asyncio.timeout(_KEEP_LAST_SECONDS):
+            await keeper.keep_last(complain)
+    except TimeoutError as error:
+        raise ProvisionError(
+            f"the tfstate could not be stored within {_KEEP_LAST_SECONDS:.0f} s", retryable=True
+        ) from error
 
 
 class _SecretReader:
