@@ -24,16 +24,16 @@ from provisionerd.tfprovider.kinds import Dice
 from provisionerd.tfprovider.protocol.tfplugin5_pb2_grpc import add_ProviderServicer_to_server
 from provisionerd.tfprovider.servicer import TerraformProvider
 
-__all__ = ["SERVER_OPTIONS", "Reattach", "serve_provider"]
+__all__ = ["SOCKET_NAME", "Reattach", "build_server", "serve_provider"]
 
 # Terraform itself sends and takes up to 256 MiB; templates with large scripts reach a few.
 _MESSAGE_BYTES_MAX = 64 * 1024 * 1024
-SERVER_OPTIONS = (
+_SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
 )
 _SOCKET_PATH_BYTES_MAX = 100  # sockaddr_un holds 104 (macOS) to 108 (Linux), with a final zero
-_SOCKET_NAME = "coder.sock"
+SOCKET_NAME = "coder.sock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +54,9 @@ async def serve_provider(
     a private temporary directory instead. `dice` makes ids and tokens; real ones unless given.
     """
     place = _prepare_place(socket_dir)
-    socket = place / _SOCKET_NAME
-    server = grpc.aio.server(options=SERVER_OPTIONS)
-    add_ProviderServicer_to_server(TerraformProvider(context, dice or SystemDice()), server)
+    socket = place / SOCKET_NAME
+    server = build_server(context, dice or SystemDice(), socket)
     try:
-        server.add_insecure_port(f"unix:{socket}")
         await server.start()
         yield Reattach(socket=socket, env={"TF_REATTACH_PROVIDERS": describe_reattach(socket)})
     finally:
@@ -66,17 +64,25 @@ async def serve_provider(
         _clear_place(place, socket_dir)
 
 
+def build_server(context: ProviderContext, dice: Dice, socket: Path) -> grpc.aio.Server:
+    """A server of one build's values on a socket, not started yet."""
+    server = grpc.aio.server(options=_SERVER_OPTIONS)
+    add_ProviderServicer_to_server(TerraformProvider(context, dice), server)
+    server.add_insecure_port(f"unix:{socket}")
+    return server
+
+
 def _prepare_place(socket_dir: Path) -> Path:
     socket_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     socket_dir.chmod(0o700)
     place = socket_dir.absolute()
-    if len(os.fsencode(place / _SOCKET_NAME)) > _SOCKET_PATH_BYTES_MAX:
+    if len(os.fsencode(place / SOCKET_NAME)) > _SOCKET_PATH_BYTES_MAX:
         place = Path(tempfile.mkdtemp(prefix="wp-"))
     return place
 
 
 def _clear_place(place: Path, socket_dir: Path) -> None:
-    (place / _SOCKET_NAME).unlink(missing_ok=True)
+    (place / SOCKET_NAME).unlink(missing_ok=True)
     if place != socket_dir.absolute():
         shutil.rmtree(place, ignore_errors=True)
 

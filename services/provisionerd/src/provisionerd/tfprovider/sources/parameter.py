@@ -32,6 +32,7 @@ from provisionerd.tfprovider.sources.parameter_value import (
     FORM_TYPES,
     TYPES,
     check_form_type,
+    check_options,
     check_value,
     default_form_type,
 )
@@ -85,6 +86,7 @@ def _check(config: Object) -> Iterable[Problem]:
     for validation in _blocks(config, "validation"):
         yield from _check_validation(config, validation)
     default = config.get("default")
+    yield from check_options(config)
     if isinstance(default, str) and default:
         yield from check_value(config, default, None, what="default")
 
@@ -115,20 +117,14 @@ def _check_validation(config: Object, validation: Object) -> Iterable[Problem]:
             " what is allowed.",
             path=("validation", 0, "error"),
         )
-    if validation.get("error") and not validation.get("regex"):
-        yield Problem(
-            summary="validation.regex must be set",
-            detail="validation.error is set and validation.regex is not; the error would never"
-            " be shown.",
-            path=("validation", 0, "regex"),
-        )
 
 
 def _read(context: ProviderContext, config: Object) -> Object:
     name, default = str(config.get("name")), config.get("default")
     given = context.find_parameter(name)
     value = given if given is not None else (default if isinstance(default, str) else None)
-    if value is not None and (given is not None or value):
+    # no value yet (a template's import) and an empty default are nobody's mistake
+    if value is not None and (value or value != default):
         previous = context.find_previous_parameter(name)
         problems = tuple(check_value(config, value, previous, what="value"))
         if problems:

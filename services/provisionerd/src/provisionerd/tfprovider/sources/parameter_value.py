@@ -20,6 +20,7 @@ __all__ = [
     "FORM_TYPES",
     "TYPES",
     "check_form_type",
+    "check_options",
     "check_value",
     "default_form_type",
 ]
@@ -69,6 +70,23 @@ def check_form_type(config: Object) -> Iterable[Problem]:
             f" allows {', '.join(map(quote, allowed))}.",
             path=("form_type",),
         )
+
+
+def check_options(config: Object) -> Iterable[Problem]:
+    """Whether every option is of the parameter's type. What a multi-select offers is text."""
+    type_, options = config.get("type") or "string", config.get("option")
+    if config.get("form_type") == "multi-select" or not isinstance(options, tuple):
+        return
+    for index, option in enumerate(options):
+        value = option.get("value") if isinstance(option, Mapping) else None
+        complaint = _check_type(str(type_), value) if isinstance(value, str) else None
+        if complaint is not None:
+            where = f"option.{index}.value"
+            yield Problem(
+                summary=f"Invalid value for {where}",
+                detail=f"{where} {complaint}",
+                path=("option", index, "value"),
+            )
 
 
 def check_value(
@@ -131,8 +149,7 @@ def _check_validation(
     number = _number(value)
     if type_ == "number" and number is not None:
         low, high = validation.get("min"), validation.get("max")
-        error = validation.get("error")
-        said = f" {error}" if isinstance(error, str) and error else ""
+        said = _authors_words(validation, value)
         if isinstance(low, int | float) and number < low:
             yield f"is {value}; it must be {low} or more.{said}"
         if isinstance(high, int | float) and number > high:
@@ -146,7 +163,20 @@ def _check_validation(
             yield f"cannot be checked: validation.regex {quote(regex)} {problem}."
         else:
             if not matched:
-                yield f"is {quote(value)}; it must match {quote(regex)}: {validation.get('error')}"
+                yield (
+                    f"is {quote(value)}; it must match {quote(regex)}."
+                    + _authors_words(validation, value)
+                )
+
+
+def _authors_words(validation: Object, value: str) -> str:
+    """What the author says about a refused value; {min}, {max} and {value} are filled in."""
+    error = validation.get("error")
+    if not isinstance(error, str) or not error:
+        return ""
+    for name in ("min", "max"):
+        error = error.replace(f"{{{name}}}", str(validation.get(name)))
+    return " " + error.replace("{value}", value)
 
 
 def _check_direction(validation: Object, number: float, previous: str | None) -> Iterable[str]:
