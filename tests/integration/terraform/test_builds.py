@@ -437,6 +437,37 @@ async def test_a_preset_that_sets_an_unknown_parameter_is_remarked_on(lab: Lab) 
     assert (Level.WARN, "show", "preset 'P' sets 'sise', which is no parameter") in lab.lines
 
 
+@pytest.mark.parametrize(
+    ("timezone", "cron", "named"),
+    [
+        ("Mars/Olympus", "* 8 * * *", r"^main\.tf:13: .*Mars/Olympus"),
+        ("UTC", "0 8 * * *", r"^main\.tf:15: .*0 8 \* \* \*"),
+    ],
+)
+async def test_a_schedule_that_makes_no_sense_is_refused_at_import(
+    lab: Lab, timezone: str, cron: str, named: str
+) -> None:
+    lab.write(
+        HEAD
+        + f"""data "coder_workspace_preset" "p" {{
+  name = "P"
+  prebuilds {{
+    instances = 2
+    scheduling {{
+      timezone = "{timezone}"
+      schedule {{
+        cron      = "{cron}"
+        instances = 1
+      }}
+    }}
+  }}
+}}
+"""
+    )
+    with pytest.raises(TemplateInvalid, match=named):
+        await lab.provisioner.import_template(lab.job())
+
+
 async def test_a_backend_of_the_template_does_not_get_the_tfstate(lab: Lab) -> None:
     elsewhere = lab.directory / "elsewhere.tfstate"
     lab.write(

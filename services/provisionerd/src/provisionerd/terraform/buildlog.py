@@ -68,7 +68,7 @@ class BuildLog:
             case Started(message=message) as started:
                 if started.at is not None:
                     self._started[started.address, started.action] = started.at
-                self.say(Level.INFO, message)
+                self.say(Level.DEBUG if started.action == "read" else Level.INFO, message)
             case Finished() as finished:
                 self._take_finished(finished)
 
@@ -94,7 +94,9 @@ class BuildLog:
     def _take_finished(self, finished: Finished) -> None:
         self.finished_count += 1
         started_at = self._started.pop((finished.address, finished.action), None)
-        level = Level.ERROR if finished.failed else Level.INFO
+        level = Level.DEBUG if finished.action == "read" else Level.INFO
+        if finished.failed:
+            level = Level.ERROR
         if started_at is None or finished.at is None:
             self.say(level, finished.message)
             return

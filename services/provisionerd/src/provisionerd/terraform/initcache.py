@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import re
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -22,6 +23,9 @@ from provisionerd.core.provisioner import Cancel
 __all__ = ["InitCache", "Installed"]
 
 _LOCK_FILE = ".terraform.lock.hcl"
+# Init has compared what it installed with these. Left in the file, they would make every later
+# command read and digest every provider again, half a second and more for a large one.
+_HASHES = re.compile(r"^\s*hashes\s*=\s*\[[^\]]*\]\n", re.MULTILINE)
 _RETRY_SECONDS = 0.1
 _VERSIONS_MAX = 64
 _IDLE_SECONDS = 86_400.0  # longer than any build that may still read one
@@ -55,7 +59,8 @@ class Installed:
         """Marks it good."""
         written = source_dir / _LOCK_FILE
         if written.exists():
-            shutil.copyfile(written, self.root / _LOCK_FILE)
+            lock = _HASHES.sub("", written.read_text(encoding="utf-8"))
+            (self.root / _LOCK_FILE).write_text(lock, encoding="utf-8")
         (self.root / "complete").touch()
         _forget_old(self.root.parent, self.root / "complete")
 
@@ -69,7 +74,8 @@ class InitCache:
 
     def prepare(self) -> None:
         """Makes the directories; terraform refuses a provider cache that does not exist."""
-        self.plugin_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.plugin_dir.mkdir(exist_ok=True, mode=0o700)
 
     def find(self, key: str, tool: str) -> Installed:
         """The place for a template version; terraform and tofu do not share one."""
