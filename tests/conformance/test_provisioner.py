@@ -79,8 +79,6 @@ resource "terraform_data" "endless" {
 
 
 def _terraform(directory: Path, agent_command: str) -> Harness:
-    if not (shutil.which("terraform") or shutil.which("tofu")):
-        pytest.skip("neither terraform nor tofu is on PATH")
     endless = directory / "endless"
     endless.mkdir()
     (endless / "main.tf").write_text(ENDLESS_TF)
@@ -99,6 +97,16 @@ def _terraform(directory: Path, agent_command: str) -> Harness:
 
 
 HARNESSES: dict[str, Callable[[Path, str], Harness]] = {"terraform": _terraform}
+# what a provisioner needs of the machine
+MARKS: dict[str, tuple[pytest.MarkDecorator, ...]] = {
+    "terraform": (
+        pytest.mark.terraform,
+        pytest.mark.skipif(
+            not (shutil.which("terraform") or shutil.which("tofu")),
+            reason="neither terraform nor tofu is on PATH",
+        ),
+    )
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -168,7 +176,9 @@ def a_build(transition: Transition, stage: Stage, owner: Owner) -> Build:
     )
 
 
-@pytest.fixture(params=sorted(HARNESSES))
+@pytest.fixture(
+    params=[pytest.param(name, marks=MARKS.get(name, ())) for name in sorted(HARNESSES)]
+)
 async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Lab]:
     async with fake_agents(str(tmp_path)) as agents:
         harness = HARNESSES[request.param](tmp_path, agents.command)

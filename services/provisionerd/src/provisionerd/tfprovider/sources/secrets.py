@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from provisionerd.tfprovider.checks import matches, not_empty
 from provisionerd.tfprovider.context import ProviderContext
+from provisionerd.tfprovider.cty import Unknown
 from provisionerd.tfprovider.kinds import DataSource, refuse
 from provisionerd.tfprovider.schema import (
     BOOL,
@@ -51,6 +52,8 @@ GIT_AUTH = DataSource(
 
 
 def _check_secret(config: Object) -> Iterable[Problem]:
+    if any(isinstance(config.get(name), Unknown) for name in ("env", "file")):
+        return  # either may turn out to be empty
     given = [name for name in ("env", "file") if config.get(name) not in (None, "")]
     if len(given) != 1:
         found = "both are" if given else "neither is"
