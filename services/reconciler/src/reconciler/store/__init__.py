@@ -1,0 +1,1 @@
+"""The only door to Postgres: SQL files, and rows made into values."""

@@ -1,0 +1,130 @@
+"""The door to Postgres: one pool, transactions that are repeated when the database asks for it.
+
+Promises: every statement has a time limit; a transaction function is run again, whole, after a serialization failure, a deadlock or a
+cached plan that a migration made stale; a lost database surfaces as `Unavailable`, which callers may retry. What a transaction function does
+outside the database it may do twice, so it does nothing outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import asyncpg
+
+from svckit.errors import Unavailable
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+__all__ = ["Connection", "Database", "open_database"]
+
+T = TypeVar("T")
+
+STATEMENT_TIMEOUT_SECONDS = 30.0
+ACQUIRE_TIMEOUT_SECONDS = 10.0
+ATTEMPTS_MAX = 5
+_REPEATABLE = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,
+)
+_LOST = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    TimeoutError,
+)
+
+
+async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    await connection.set_type_codec(
+        "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
+    )
+
+
+@asynccontextmanager
+async def open_database(url: str, *, pool_max: int) -> AsyncGenerator[Database]:
+    """Opens a pool of at most `pool_max` connections; raises `Unavailable` if the database cannot be reached."""
+    try:
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=pool_max,
+            command_timeout=STATEMENT_TIMEOUT_SECONDS,
+            init=_prepare,
+            server_settings={"application_name": "warmpool-reconciler", "timezone": "UTC"},
+        )
+    except _LOST as error:
+        raise Unavailable(f"the database cannot be reached: {error}") from error
+    try:
+        yield Database(pool, pool_max)
+    finally:
+        try:
+            async with asyncio.timeout(5):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+
+class Database:
+    """A pool and the two ways to use it: `read` for a look, `transact` for a change."""
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], pool_max: int) -> None:
+        self._pool = pool
+        self.pool_max = pool_max
+
+    @property
+    def in_use_count(self) -> int:
+        """Connections that are out of the pool now."""
+        return self._pool.get_size() - self._pool.get_idle_size()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[Connection]:
+        """A connection without a transaction: each statement sees what is committed."""
+        try:
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
+                yield connection
+        except _LOST as error:
+            raise Unavailable(f"the database is not there: {_name(error)}") from error
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[Connection]:
+        """A read-only transaction that sees one moment."""
+        async with self.read() as connection:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                yield connection
+
+    async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Runs `work` in one READ COMMITTED transaction, again if the database asks for it."""
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                async with self.read() as connection, connection.transaction():
+                    return await work(connection)
+            except _REPEATABLE as error:
+                if attempt == ATTEMPTS_MAX:
+                    raise Unavailable(
+                        f"the database refused {ATTEMPTS_MAX} times: {_name(error)}"
+                    ) from error
+        raise AssertionError("the loop returns or raises")
+
+    @asynccontextmanager
+    async def try_lock(self, key: int) -> AsyncGenerator[bool]:
+        """Tries a cluster-wide lock for the body; yields whether it was got. The lock dies with its connection."""
+        async with self.read() as connection, connection.transaction():
+            yield bool(await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", key))
+
+
+def _name(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

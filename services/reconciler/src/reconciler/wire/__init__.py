@@ -1,0 +1,1 @@
+"""Protobuf and bus events to domain values and back. Pure."""
