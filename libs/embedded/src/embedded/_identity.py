@@ -2,7 +2,8 @@
 
 Promises: as an ordinary user, everything runs as that user. As root, a server runs as `nobody`
 with no privilege at all, unless the checkout or the directory lies below one that is closed to
-others (root's home): then it keeps one capability, to pass through directories and to read.
+others (root's home): then it keeps one capability, to pass through directories and to read. Only
+if the programs were installed for root alone (umask 077) is it the capability to override modes.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from embedded.errors import Unsupported
 
 __all__ = ["choose_identity", "give"]
 
+CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
+NO_CAPABILITY = -1
 CANDIDATES = ("nobody", "daemon", "bin")
 
 
-def choose_identity(reached: tuple[Path, ...]) -> Identity:
-    """The user to run as. `reached` are files and directories that the server must get to."""
+def choose_identity(program: Path, directory: Path) -> Identity:
+    """The user to run the program as, so that it also gets to the directory."""
     if os.geteuid() != 0:
         return Identity()
     for name in CANDIDATES:
@@ -30,8 +33,7 @@ def choose_identity(reached: tuple[Path, ...]) -> Identity:
             user = pwd.getpwnam(name)
         except KeyError:
             continue
-        is_open = all(_is_open_to_others(path) for path in reached)
-        capability = -1 if is_open else CAP_DAC_READ_SEARCH
+        capability = _needed_capability(program, directory)
         return Identity(uid=user.pw_uid, gid=user.pw_gid, capability=capability)
     raise Unsupported(
         f"Postgres refuses to run as root, and none of the users {', '.join(CANDIDATES)} exists;"
@@ -45,5 +47,12 @@ def give(path: Path, identity: Identity) -> None:
         os.chown(path, identity.uid, identity.gid)
 
 
-def _is_open_to_others(path: Path) -> bool:
-    return all(each.stat().st_mode & stat.S_IXOTH for each in path.resolve().parents)
+def _needed_capability(program: Path, directory: Path) -> int:
+    if not _is_open(program):
+        return CAP_DAC_OVERRIDE
+    passed = (*program.resolve().parents, *directory.resolve().parents)
+    return NO_CAPABILITY if all(_is_open(each) for each in passed) else CAP_DAC_READ_SEARCH
+
+
+def _is_open(path: Path) -> bool:
+    return bool(path.stat().st_mode & stat.S_IXOTH)

@@ -125,7 +125,7 @@ class EmbeddedPostgres:
         self._directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._lock.acquire()
         try:
-            identity = choose_identity((binaries / "postgres", self._data))
+            identity = choose_identity(binaries / "postgres", self._data)
             self._password = read_or_make_secret(self._directory / "password")
             yield from self._end_what_a_crash_left()
             self._make_socket_directory()
@@ -155,7 +155,7 @@ class EmbeddedPostgres:
 
     def _initialise(self, binaries: Path) -> Steps:
         """Makes the data directory in another place and moves it: it exists whole or not at all."""
-        identity = choose_identity((binaries / "initdb", self._data))
+        identity = choose_identity(binaries / "initdb", self._data)
         workplace = self._directory / "init"
         shutil.rmtree(workplace, ignore_errors=True)
         workplace.mkdir(mode=0o700)
