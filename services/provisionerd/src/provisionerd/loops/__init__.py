@@ -1,0 +1,1 @@
+"""The long-lived coroutines: one that acquires jobs, a few for every job."""

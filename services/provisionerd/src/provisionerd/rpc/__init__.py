@@ -1,0 +1,1 @@
+"""The calls to the control plane; generated code ends here."""

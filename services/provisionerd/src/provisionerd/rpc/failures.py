@@ -1,0 +1,39 @@
+"""Which error a failed call is: one table."""
+
+from __future__ import annotations
+
+import grpc
+from svckit.status import read_error
+
+from provisionerd.core.errors import (
+    ControlPlaneError,
+    ControlPlaneRefused,
+    ControlPlaneUnavailable,
+    JobSuperseded,
+)
+
+__all__ = ["explain_failure"]
+
+_SUPERSEDED = frozenset({grpc.StatusCode.ABORTED, grpc.StatusCode.NOT_FOUND})
+# everything else is a fault of the moment: of the network, of a replica, of a database
+_REFUSED = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+
+
+def explain_failure(error: grpc.RpcError) -> ControlPlaneError:
+    """Turns what gRPC raised into what the worker does next."""
+    remote = read_error(error)
+    if remote.code in _SUPERSEDED:
+        return JobSuperseded(remote.code.name, remote.message)
+    if remote.code in _REFUSED:
+        return ControlPlaneRefused(remote.code.name, remote.message)
+    return ControlPlaneUnavailable(remote.code.name, remote.message, remote.retry_after_seconds)

@@ -1,0 +1,1 @@
+"""What is on this machine's disk: unpacked templates, and the directories of jobs."""
