@@ -1,0 +1,61 @@
+"""Whether a preset's pool may create at all: a circuit breaker.
+
+    HEALTHY --failures in a row reach the limit--> TRIPPED: marked hard limited, creates nothing
+    HARD_LIMITED --somebody resumes it--> PROBE: exactly one creation
+    HARD_LIMITED, probe in flight or failed --> CLOSED
+    HARD_LIMITED, probe succeeded, or the limit is switched off --> RECOVERED: marked healthy, open
+    VALIDATION_FAILED --> CLOSED until a new version
+
+Promise: one resume makes at most one member until that member's build has succeeded. A probe is any
+member created since the resume, so builds that were under way before decide nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum, auto
+
+from reconciler.core.pools.snapshot import PoolHealth
+from reconciler.core.pools.state import PresetState
+
+__all__ = ["Gate", "find_gate"]
+
+
+class Gate(Enum):
+    """Whether a pool may create."""
+
+    OPEN = auto()
+    RECOVERED = auto()
+    PROBE = auto()
+    TRIPPED = auto()
+    CLOSED = auto()
+
+
+def find_gate(state: PresetState) -> Gate:
+    """Whether a preset's pool may create now."""
+    limit = state.settings.failure_hard_limit
+    match state.preset.health:
+        case PoolHealth.VALIDATION_FAILED:
+            return Gate.CLOSED
+        case PoolHealth.HEALTHY:
+            is_tripped = 0 < limit <= state.history.consecutive_failure_count
+            return Gate.TRIPPED if is_tripped else Gate.OPEN
+        case PoolHealth.HARD_LIMITED if limit == 0:
+            return Gate.RECOVERED
+        case PoolHealth.HARD_LIMITED:
+            resumed_at = state.preset.resumed_at
+            return Gate.CLOSED if resumed_at is None else _find_probe_gate(state, resumed_at)
+
+
+def _find_probe_gate(state: PresetState, resumed_at: datetime) -> Gate:
+    if _is_since(state.history.last_succeeded_created_at, resumed_at):
+        return Gate.RECOVERED
+    if _is_since(state.history.last_failed_created_at, resumed_at):
+        return Gate.CLOSED
+    if any(member.created_at >= resumed_at for member in state.members):
+        return Gate.CLOSED
+    return Gate.PROBE
+
+
+def _is_since(moment: datetime | None, start: datetime) -> bool:
+    return moment is not None and moment >= start

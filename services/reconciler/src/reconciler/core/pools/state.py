@@ -1,0 +1,181 @@
+"""One preset's part of a snapshot, and the census of its members.
+
+Promises: a state is cheap to make, so that a preset with nothing to do costs next to nothing; the
+census is taken once, when the first decision asks for it. In the census every member that is not
+gone is in exactly one group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from uuid import UUID
+
+from reconciler.core.pools.actions import DeleteReason
+from reconciler.core.pools.settings import PoolSettings
+from reconciler.core.pools.snapshot import BuildHistory, MemberRow, PresetRow
+from reconciler.core.pools.standing import Standing, find_lapse, find_standing, is_never_ready
+from reconciler.core.schedules.errors import ScheduleInvalid
+from reconciler.core.schedules.schedule import desired_size, parse_schedule, parse_timezone
+
+__all__ = ["Census", "PresetState", "take_census"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Census:
+    """The members of one preset by what can be done with them, oldest first in each group.
+
+    Supply is what counts against the desired size: pending, building, ready and unready.
+    """
+
+    pending: tuple[MemberRow, ...]
+    pending_lapsed: tuple[MemberRow, ...]
+    building: tuple[MemberRow, ...]
+    building_lapsed: tuple[MemberRow, ...]
+    stopping: tuple[MemberRow, ...]
+    ready: tuple[MemberRow, ...]
+    unready: tuple[MemberRow, ...]
+    never_ready: tuple[MemberRow, ...]
+    lapsed: tuple[tuple[MemberRow, DeleteReason], ...]
+    failed: tuple[MemberRow, ...]
+    halted: tuple[MemberRow, ...]
+    deleting: tuple[MemberRow, ...]
+    delete_failed: tuple[MemberRow, ...]
+
+    @property
+    def running_count(self) -> int:
+        """How many are started and may be kept."""
+        return len(self.ready) + len(self.unready)
+
+    @property
+    def supply_count(self) -> int:
+        """How many are there or on their way, and may be kept."""
+        return len(self.pending) + len(self.building) + self.running_count
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresetState:
+    """A preset, its members in any order, and how its creations went."""
+
+    preset: PresetRow
+    members: tuple[MemberRow, ...]
+    history: BuildHistory
+    now: datetime
+    settings: PoolSettings
+
+    @cached_property
+    def census(self) -> Census:
+        """The members by what can be done with them."""
+        return take_census(self.members, self.preset, self.now, self.settings)
+
+    @cached_property
+    def _size(self) -> tuple[int, str]:
+        preset = self.preset
+        if not preset.schedules:
+            return preset.instances, ""
+        try:
+            zone = parse_timezone(preset.timezone)
+            schedules = [parse_schedule(row.cron, row.instances) for row in preset.schedules]
+        except ScheduleInvalid as error:
+            return preset.instances, str(error)
+        return desired_size(schedules, zone, preset.instances, self.now), ""
+
+    @property
+    def desired(self) -> int:
+        """How many members there should be now; none of a preset that is not active."""
+        return self._size[0] if self.preset.is_active else 0
+
+    @property
+    def schedule_error(self) -> str:
+        """What is wrong with the schedules, so that the default holds; empty if nothing is."""
+        return self._size[1]
+
+    @property
+    def excess(self) -> int:
+        """How many more than desired are there or on their way."""
+        return max(0, self.census.supply_count - self.desired)
+
+    @property
+    def missing(self) -> int:
+        """How many fewer than desired are there or on their way."""
+        return max(0, self.desired - self.census.supply_count)
+
+    @cached_property
+    def backoff_until(self) -> datetime | None:
+        """Until when creation waits after failures; None if it does not. Somebody who resumed the
+        pool has seen the failures before, so only later ones count.
+        """
+        history, resumed_at = self.history, self.preset.resumed_at
+        failed_at = history.last_failed_at
+        if failed_at is None or history.recent_failure_count <= 0:
+            return None
+        if resumed_at is not None and failed_at <= resumed_at:
+            return None
+        wait = self.settings.backoff_interval_seconds * history.recent_failure_count
+        until = failed_at + timedelta(seconds=wait)
+        return until if until > self.now else None
+
+
+def take_census(
+    members: tuple[MemberRow, ...], preset: PresetRow, now: datetime, settings: PoolSettings
+) -> Census:
+    """Puts every member in its group."""
+    pending: list[MemberRow] = []
+    pending_lapsed: list[MemberRow] = []
+    building: list[MemberRow] = []
+    building_lapsed: list[MemberRow] = []
+    stopping: list[MemberRow] = []
+    ready: list[MemberRow] = []
+    unready: list[MemberRow] = []
+    never_ready: list[MemberRow] = []
+    lapsed: list[tuple[MemberRow, DeleteReason]] = []
+    failed: list[MemberRow] = []
+    halted: list[MemberRow] = []
+    deleting: list[MemberRow] = []
+    delete_failed: list[MemberRow] = []
+    for member in sorted(members, key=_age):
+        lapse = find_lapse(member, preset, now)
+        match find_standing(member):
+            case Standing.PENDING:
+                (pending if lapse is None else pending_lapsed).append(member)
+            case Standing.BUILDING:
+                (building if lapse is None else building_lapsed).append(member)
+            case Standing.STOPPING:
+                stopping.append(member)
+            case Standing.DELETING:
+                deleting.append(member)
+            case Standing.DELETE_FAILED:
+                delete_failed.append(member)
+            case Standing.GONE:
+                pass
+            case Standing.READY | Standing.UNREADY | Standing.FAILED if lapse is not None:
+                lapsed.append((member, lapse))
+            case Standing.READY:
+                ready.append(member)
+            case Standing.UNREADY:
+                late = is_never_ready(member, now, settings.never_ready_timeout_seconds)
+                (never_ready if late else unready).append(member)
+            case Standing.FAILED:
+                failed.append(member)
+            case Standing.HALTED:
+                halted.append(member)
+    return Census(
+        pending=tuple(pending),
+        pending_lapsed=tuple(pending_lapsed),
+        building=tuple(building),
+        building_lapsed=tuple(building_lapsed),
+        stopping=tuple(stopping),
+        ready=tuple(ready),
+        unready=tuple(unready),
+        never_ready=tuple(never_ready),
+        lapsed=tuple(lapsed),
+        failed=tuple(failed),
+        halted=tuple(halted),
+        deleting=tuple(deleting),
+        delete_failed=tuple(delete_failed),
+    )
+
+
+def _age(member: MemberRow) -> tuple[datetime, UUID]:
+    return member.created_at, member.workspace_id
