@@ -8,13 +8,16 @@ from embedded.errors import DirectoryInUse, EmbeddedError, StartFailed, Unsuppor
 from embedded.files import find_free_port, read_or_make_secret
 from embedded.nats import EmbeddedNats
 from embedded.postgres import EmbeddedPostgres
+from embedded.supervisor import INSTANCE_VARIABLE, Supervisor
 
 __all__ = [
+    "INSTANCE_VARIABLE",
     "DirectoryInUse",
     "EmbeddedError",
     "EmbeddedNats",
     "EmbeddedPostgres",
     "StartFailed",
+    "Supervisor",
     "Unsupported",
     "find_free_port",
     "is_running",

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["find_carriers", "find_working_in", "is_running", "list_pids"]
+__all__ = ["find_carriers", "find_working_in", "is_running", "list_ancestors", "list_pids"]
 
 PROC = Path("/proc")
 
@@ -19,6 +19,19 @@ def list_pids() -> Iterator[int]:
     for name in os.listdir(PROC):
         if name.isdigit() and int(name) != os.getpid():
             yield int(name)
+
+
+def list_ancestors() -> set[int]:
+    """Ourselves, our parent, its parent and so on."""
+    found: set[int] = set()
+    pid = os.getpid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        try:
+            pid = int(_stat_fields(pid)[1])
+        except OSError:
+            break
+    return found
 
 
 def find_working_in(directory: Path) -> tuple[int, ...]:
@@ -47,7 +60,11 @@ def find_carriers(name: str, value: str) -> tuple[int, ...]:
 def is_running(pid: int) -> bool:
     """Whether the process exists and has not ended; one that was not waited for has ended."""
     try:
-        stat = (PROC / str(pid) / "stat").read_bytes()
+        return _stat_fields(pid)[0] not in (b"Z", b"X")
     except OSError:
         return False
-    return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+
+
+def _stat_fields(pid: int) -> list[bytes]:
+    """The process's letter, its parent, its group and so on; its name before may hold anything."""
+    return (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
