@@ -3,6 +3,7 @@
 ProvisionError                 it failed; `retryable` says whether another attempt may succeed
 ├── TemplateInvalid            the template is wrong; nothing but a new version mends it
 ├── ParameterInvalid           a value is wrong; the person who gave it can mend it
+├── WorkerUnfit                this worker cannot run the job; another one may
 └── ProvisionCanceled          it was asked to stop, and did
 ControlPlaneError              a call to the control plane failed
 ├── JobSuperseded              the attempt is over: stop at once, say nothing
@@ -21,6 +22,7 @@ __all__ = [
     "ProvisionCanceled",
     "ProvisionError",
     "TemplateInvalid",
+    "WorkerUnfit",
 ]
 
 
@@ -49,6 +51,15 @@ class ParameterInvalid(ProvisionError):
     """A parameter's value is wrong: the message names parameter, value and what is allowed."""
 
     reason = "VALIDATION"
+
+
+class WorkerUnfit(ProvisionError):
+    """This worker cannot run the job: it has no such provisioner, or is of too old a release."""
+
+    reason = "INTERNAL"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=True)
 
 
 class ProvisionCanceled(ProvisionError):

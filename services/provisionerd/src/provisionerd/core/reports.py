@@ -54,13 +54,25 @@ _INTERNAL = "INTERNAL"
 
 
 def decide_report(
-    end: Ended | Raised | Stopped, *, superseded: bool, canceled: bool, draining: bool
+    end: Ended | Raised | Stopped,
+    *,
+    superseded: bool,
+    canceled: bool,
+    draining: bool,
+    tfstate_refused: str = "",
 ) -> Report:
     """What to say. `canceled`: the control plane asked the job to stop; `draining`: this worker
-    asked it to, because it goes away.
+    asked it to, because it goes away; `tfstate_refused`: why the last tfstate is not stored.
     """
     if superseded:
         return SaidNothing()
+    if tfstate_refused:
+        # nothing matters more: what the job made is known to nobody but this machine
+        return JobFailure(
+            error=f"the tfstate could not be stored: {tfstate_refused}",
+            reason=_INTERNAL,
+            retryable=False,
+        )
     match end:
         case Ended(result=result):
             return Completion(result=result)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grpc
-from svckit.status import read_error
 
 from provisionerd.core.errors import (
     ControlPlaneError,
@@ -11,6 +10,7 @@ from provisionerd.core.errors import (
     ControlPlaneUnavailable,
     JobSuperseded,
 )
+from svckit.status import read_error
 
 __all__ = ["explain_failure"]
 

@@ -2,7 +2,8 @@
 
 Layout: `jobs/<job id>-<attempt>/work` is the provisioner's; beside it `tfstate.unsent` is the
 newest tfstate the control plane has not acknowledged. A process that was ended by force leaves
-its directories; the next one lists them, rescues what was not sent, and wipes them. A lock file
+its directories; the next one lists them, rescues what was not sent, and wipes them. What the
+control plane refuses for good is set aside in `refused` next to `jobs`. A lock file
 keeps two processes out of one directory.
 """
 
@@ -60,6 +61,15 @@ class JobDir:
         """What was kept and not sent."""
         try:
             return (self.root / _UNSENT).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def set_aside(self) -> Path | None:
+        """Moves what was kept and will never be taken to `refused`, for a person to find."""
+        aside = self.root.parent.parent / "refused" / f"{self.ref.directory_name}.tfstate"
+        aside.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            return (self.root / _UNSENT).replace(aside)
         except FileNotFoundError:
             return None
 

@@ -1,0 +1,89 @@
+"""Keeps one job alive in the eyes of the control plane, and learns from it what to do.
+
+Promises: the first beat goes out at once; later ones every `heartbeat_seconds`, or sooner when a
+log line batch has filled; a beat that fails is repeated with the same lines. An attempt that is
+over is stopped by force at once.
+"""
+
+from __future__ import annotations
+
+from provisionerd.core.errors import ControlPlaneRefused, ControlPlaneUnavailable, JobSuperseded
+from provisionerd.core.jobs import AcquiredJob
+from provisionerd.loops.control import JobControl, pause
+from provisionerd.loops.control_plane import ControlPlane
+from provisionerd.loops.joblog import JobLog
+from svckit.backoff import Backoff
+from svckit.log import get_logger
+from svckit.system import Clock, Entropy
+
+__all__ = ["Heartbeat"]
+
+_LOG = get_logger(__name__)
+_TIMEOUT_SECONDS_MIN = 10.0
+_GAP_SECONDS_MIN = 0.1  # between beats that only carry lines
+
+
+class Heartbeat:
+    """The beats of one job."""
+
+    def __init__(
+        self,
+        plane: ControlPlane,
+        job: AcquiredJob,
+        log: JobLog,
+        control: JobControl,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._plane = plane
+        self._job = job
+        self._log = log
+        self._control = control
+        self._clock = clock
+        self._backoff = Backoff(0.2, max(job.heartbeat_seconds, 1.0), entropy)
+
+    async def run(self) -> None:
+        """Beats until the attempt is over."""
+        while not self._control.superseded.is_set():
+            if await self.beat():
+                gap = min(_GAP_SECONDS_MIN, self._job.heartbeat_seconds)
+                await self._clock.sleep(gap)
+                await pause(self._job.heartbeat_seconds - gap, self._log.filled)
+            else:
+                await self._clock.sleep(self._backoff.next())
+
+    async def beat(self) -> bool:
+        """One beat; whether it got through."""
+        try:
+            async with self._log.batch() as lines:
+                answer = await self._plane.heartbeat(
+                    self._job.ref,
+                    lines,
+                    timeout_seconds=max(self._job.heartbeat_seconds, _TIMEOUT_SECONDS_MIN),
+                )
+        except JobSuperseded as error:
+            if not self._control.superseded.is_set():
+                _LOG.warning(
+                    "the attempt is over; stopping its job",
+                    action="superseded",
+                    job_id=str(self._job.ref.job_id),
+                    attempt=self._job.ref.attempt,
+                    code=error.code,
+                )
+            self._control.supersede()
+            return False
+        except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
+            _LOG.warning(
+                "a heartbeat did not get through; repeating it",
+                action="heartbeat",
+                job_id=str(self._job.ref.job_id),
+                attempt=self._job.ref.attempt,
+                code=error.code,
+                error=error,
+            )
+            return False
+        self._backoff.reset()
+        self._control.arrived.set()
+        self._control.follow(answer)
+        return True
