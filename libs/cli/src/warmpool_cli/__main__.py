@@ -1,0 +1,5 @@
+"""`python -m warmpool_cli` is `warmpool`."""
+
+from warmpool_cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""What `warmpool doctor` looks at."""

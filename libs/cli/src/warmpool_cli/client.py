@@ -1,0 +1,52 @@
+"""The control plane's services behind one channel."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+
+from svckit.channel import ClientTls, open_channel
+from warmpool.control.v1.pools_pb2_grpc import PoolServiceStub
+from warmpool.control.v1.system_pb2_grpc import SystemServiceStub
+from warmpool.control.v1.templates_pb2_grpc import TemplateServiceStub
+from warmpool.control.v1.workspaces_pb2_grpc import WorkspaceServiceStub
+from warmpool_cli.connection import Connection
+from warmpool_cli.rpc_errors import explain_rpc_error
+
+__all__ = ["CALL_TIMEOUT_SECONDS", "Client", "open_client"]
+
+CALL_TIMEOUT_SECONDS = 30.0
+"""How long one call may take; streams that follow something have no end of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """The stubs, and where they lead."""
+
+    address: str
+    system: SystemServiceStub
+    templates: TemplateServiceStub
+    pools: PoolServiceStub
+    workspaces: WorkspaceServiceStub
+
+
+@asynccontextmanager
+async def open_client(connection: Connection) -> AsyncGenerator[Client]:
+    """Opens a channel for as long as the block runs; a failed call leaves it as a CliError."""
+    tls = ClientTls(ca_file=connection.ca_file) if connection.ca_file else None
+    channel = open_channel(connection.address, token=connection.token, tls=tls)
+    try:
+        yield Client(
+            address=connection.address,
+            system=SystemServiceStub(channel),
+            templates=TemplateServiceStub(channel),
+            pools=PoolServiceStub(channel),
+            workspaces=WorkspaceServiceStub(channel),
+        )
+    except grpc.RpcError as error:
+        raise explain_rpc_error(error, connection.address) from error
+    finally:
+        await channel.close()

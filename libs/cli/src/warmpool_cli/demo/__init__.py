@@ -1,0 +1,1 @@
+"""The demonstration: what it runs, what it shows, what it checks."""

@@ -1,0 +1,1 @@
+"""Work of several calls that more than one command does."""

@@ -1,0 +1,84 @@
+"""The `warmpool` command: parses, runs, and turns every failure into two lines and a code."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import typer
+
+from embedded.errors import EmbeddedError
+from warmpool_cli.errors import CliError, ExitCode, OperationFailed, UsageInvalid
+from warmpool_cli.interrupts import run_until_signal
+from warmpool_cli.output import printable
+
+__all__ = ["main", "parse", "run"]
+
+
+def main() -> None:
+    """Entry point of the console script; ends the process with the documented exit code."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines would follow ours
+    try:
+        code = asyncio.run(run(sys.argv[1:]))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.FAILED
+    sys.exit(code)
+
+
+async def run(arguments: Sequence[str]) -> int:
+    """Runs one command line to its end and returns its exit code."""
+    try:
+        work = parse(arguments)
+        if isinstance(work, int):
+            return work
+        await run_until_signal(work)
+    except CliError as error:
+        _report(error)
+        return error.exit_code
+    except EmbeddedError as error:
+        _report(OperationFailed(str(error), "look at the log named, or try `warmpool doctor`"))
+        return ExitCode.FAILED
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        _report(OperationFailed(str(error), "make the file or directory accessible; try again"))
+        return ExitCode.FAILED
+    return ExitCode.OK
+
+
+def parse(arguments: Sequence[str]) -> Coroutine[Any, Any, None] | int:
+    """The work a command line asks for, or an exit code if there is none left to do.
+
+    Raises UsageInvalid for a command line that is not valid.
+    """
+    from warmpool_cli.app import app  # late: `--version` of a broken install still says why
+
+    command = typer.main.get_command(app)
+    try:
+        outcome: object = command.main(
+            args=list(arguments), prog_name="warmpool", standalone_mode=False
+        )
+    except typer.TyperException as error:
+        raise UsageInvalid(error.format_message(), _usage_fix(error)) from error
+    except typer.Abort:
+        return ExitCode.FAILED
+    if inspect.iscoroutine(outcome):
+        return outcome
+    return outcome if isinstance(outcome, int) else ExitCode.OK
+
+
+def _usage_fix(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", "warmpool")
+    return f"see `{path} --help`"
+
+
+def _report(error: CliError) -> None:
+    for line in (f"error: {error.cause}", f"  fix: {error.fix}"):
+        print(printable(line), file=sys.stderr)

@@ -1,0 +1,75 @@
+"""Turns what a server refused into a cause and a fix.
+
+The code decides the class and so the exit code; the server's own sentence is the cause, because it
+names the field or the thing. Servers say `reason` in capitals; it is shown so that people can
+search for it.
+"""
+
+from __future__ import annotations
+
+import grpc
+
+from svckit.status import read_error
+from warmpool_cli.errors import (
+    AccessDenied,
+    CliError,
+    Conflict,
+    NotFound,
+    OperationFailed,
+    SystemUnavailable,
+    UsageInvalid,
+)
+
+__all__ = ["explain_rpc_error"]
+
+_KINDS: dict[grpc.StatusCode, tuple[type[CliError], str]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: (UsageInvalid, "correct the value and try again"),
+    grpc.StatusCode.OUT_OF_RANGE: (UsageInvalid, "correct the value and try again"),
+    grpc.StatusCode.UNAUTHENTICATED: (
+        AccessDenied,
+        "give a valid token with --token-file, WARMPOOL_TOKEN or WARMPOOL_TOKEN_FILE",
+    ),
+    grpc.StatusCode.PERMISSION_DENIED: (
+        AccessDenied,
+        "ask an administrator for the permission; `warmpool whoami` shows your roles",
+    ),
+    grpc.StatusCode.NOT_FOUND: (
+        NotFound,
+        "check the name; `warmpool list` and `warmpool template list` show what there is",
+    ),
+    grpc.StatusCode.ALREADY_EXISTS: (Conflict, "choose another name"),
+    grpc.StatusCode.FAILED_PRECONDITION: (Conflict, "bring it into the state named and try again"),
+    grpc.StatusCode.ABORTED: (Conflict, "somebody changed it at the same time; try again"),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (Conflict, "free something or raise the limit named"),
+    grpc.StatusCode.UNAVAILABLE: (
+        SystemUnavailable,
+        "start it with `warmpool up`, or check --address; `warmpool doctor` looks closer",
+    ),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (
+        SystemUnavailable,
+        "the system is slow or stuck: try again, then run `warmpool doctor`",
+    ),
+    grpc.StatusCode.CANCELLED: (SystemUnavailable, "the server ended the call; try again"),
+    grpc.StatusCode.UNIMPLEMENTED: (
+        OperationFailed,
+        "the server is older than this command: `warmpool version` shows both",
+    ),
+}
+_UNEXPECTED = (OperationFailed, "look into the reconciler's log, then try again")
+
+
+def explain_rpc_error(error: grpc.RpcError, address: str) -> CliError:
+    """The error to show for a failed call to the control plane at `address`."""
+    remote = read_error(error)
+    kind, fix = _KINDS.get(remote.code, _UNEXPECTED)
+    if kind is SystemUnavailable:
+        cause = f"cannot reach the control plane at {address}: {remote.message}"
+    else:
+        cause = remote.message or remote.code.name
+    if remote.field and remote.field not in cause:
+        cause = f"{remote.field}: {cause}"
+    if remote.reason:
+        cause = f"{cause} [{remote.reason}]"
+    if remote.retry_after_seconds is not None:
+        fix = f"try again in {remote.retry_after_seconds:.0f} s"
+    return kind(cause, fix)
