@@ -1,0 +1,337 @@
+"""The agent's side of the wire: typed calls on one long-lived channel.
+
+Every unary call has a deadline and waits for the connection rather than failing at once; every
+failure is a `CallFailed`. The stream yields frames of `core` and is always cancelled when its
+reader leaves, because an abandoned call is never cancelled by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, Protocol, TypedDict, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from agentsdk.core import Frame, Heartbeat, Reconnect, ReinitEvent, UnknownFrame
+from agentsdk.errors import CallFailed, SettingsInvalid
+from agentsdk.limits import AgentLimits
+from agentsdk.manifest import Manifest, Script
+from agentsdk.settings import AgentSettings, Token
+from warmpool.agent.v1 import agent_pb2 as pb
+from warmpool.agent.v1 import agent_pb2_grpc
+from warmpool.common.v1 import types_pb2 as types
+
+__all__ = ["AckPhase", "Gateway", "Lifecycle", "LogEntry", "open_gateway", "read_version"]
+
+_ERROR_BYTES_MAX = 4_096
+_DETAILS_KEY = "grpc-status-details-bin"
+_Answer = TypeVar("_Answer")
+
+# Pings find a dead peer below a stream's own idle detection, and more often than NATs forget; the
+# gateway permits one every 10 s. Reconnecting is quick because streams add full jitter themselves.
+_CHANNEL_OPTIONS: Final[Sequence[tuple[str, int]]] = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 3_000),
+    ("grpc.dns_min_time_between_resolutions_ms", 10_000),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.max_send_message_length", 256 * 1024),
+)
+
+
+class Lifecycle(Enum):
+    """What the agent says of itself."""
+
+    STARTING = types.AGENT_LIFECYCLE_STARTING
+    READY = types.AGENT_LIFECYCLE_READY
+    START_ERROR = types.AGENT_LIFECYCLE_START_ERROR
+    START_TIMEOUT = types.AGENT_LIFECYCLE_START_TIMEOUT
+    SHUTTING_DOWN = types.AGENT_LIFECYCLE_SHUTTING_DOWN
+    OFF = types.AGENT_LIFECYCLE_OFF
+
+
+class AckPhase(Enum):
+    """How far the agent is with a claim."""
+
+    APPLYING = types.REINIT_PHASE_APPLYING
+    APPLIED = types.REINIT_PHASE_APPLIED
+    FAILED = types.REINIT_PHASE_FAILED
+
+
+class LogEntry(Protocol):
+    """One line of a script's output."""
+
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def written_at(self) -> datetime: ...
+    @property
+    def is_warning(self) -> bool: ...
+    @property
+    def stage(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+
+
+class _UnaryOptions(TypedDict):
+    timeout: float
+    metadata: tuple[tuple[str, str], ...]
+    wait_for_ready: bool
+
+
+class Gateway:
+    """The gateway, as this agent."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: Token, limits: AgentLimits) -> None:
+        self._stub = agent_pb2_grpc.AgentServiceStub(channel)
+        self._token = token
+        self._call_seconds = limits.call_seconds
+
+    async def get_manifest(self) -> Manifest:
+        """What to run now. Raises `CallFailed`."""
+        answer = await self._call(
+            self._stub.GetManifest(pb.GetManifestRequest(), **self._unary_options())
+        )
+        return _decode_manifest(answer)
+
+    async def acknowledge_reinit(self, claim_id: str, phase: AckPhase, error: str) -> None:
+        """Says how far the agent is with a claim. Raises `CallFailed`."""
+        request = pb.AcknowledgeReinitRequest(
+            claim_id=claim_id, phase=phase.value, error=_shorten(error)
+        )
+        await self._call(self._stub.AcknowledgeReinit(request, **self._unary_options()))
+
+    async def report_lifecycle(
+        self, lifecycle: Lifecycle, changed_at: datetime, error: str
+    ) -> None:
+        """Says what state the agent is in. Raises `CallFailed`."""
+        request = pb.ReportLifecycleRequest(
+            lifecycle=lifecycle.value, changed_at=_timestamp(changed_at), error=_shorten(error)
+        )
+        await self._call(self._stub.ReportLifecycle(request, **self._unary_options()))
+
+    async def report_liveness(self) -> float:
+        """A sign of life; returns in how many seconds to send the next. Raises `CallFailed`."""
+        request = pb.ReportLivenessRequest(agent_version=read_version())
+        answer = await self._call(self._stub.ReportLiveness(request, **self._unary_options()))
+        return answer.interval_ms / 1_000
+
+    async def send_logs(self, entries: Sequence[LogEntry]) -> bool:
+        """Sends lines; returns True if the agent's log is full. Raises `CallFailed`."""
+        request = pb.SendLogsRequest(
+            lines=[
+                types.LogLine(
+                    sequence=entry.sequence,
+                    written_at=_timestamp(entry.written_at),
+                    level=types.LOG_LEVEL_WARN if entry.is_warning else types.LOG_LEVEL_INFO,
+                    stage=entry.stage,
+                    text=entry.text,
+                )
+                for entry in entries
+            ]
+        )
+        answer = await self._call(self._stub.SendLogs(request, **self._unary_options()))
+        return answer.truncated
+
+    @asynccontextmanager
+    async def open_reinit_stream(
+        self, last_applied_claim_id: str, session_id: str
+    ) -> AsyncGenerator[AsyncIterator[Frame]]:
+        """A stream of frames, ended when the context is left. Reading raises `CallFailed`."""
+        call = self._stub.WaitForReinit(
+            pb.WaitForReinitRequest(
+                last_applied_claim_id=last_applied_claim_id,
+                agent_version=read_version(),
+                session_id=session_id,
+            ),
+            metadata=self._metadata(),
+            wait_for_ready=True,
+        )
+        try:
+            yield self._read_frames(call)
+        finally:
+            call.cancel()
+
+    async def _read_frames(
+        self, call: grpc.aio.UnaryStreamCall[pb.WaitForReinitRequest, pb.WaitForReinitResponse]
+    ) -> AsyncGenerator[Frame]:
+        try:
+            async for frame in call:
+                yield _decode_frame(frame)
+        except grpc.aio.AioRpcError as error:
+            raise self._read_failure(error) from error
+        except asyncio.CancelledError as error:
+            _raise_if_ours(error)
+            raise _cancelled() from error
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {self._token.value}"),)
+
+    def _unary_options(self) -> _UnaryOptions:
+        return {
+            "timeout": self._call_seconds,
+            "metadata": self._metadata(),
+            "wait_for_ready": True,
+        }
+
+    async def _call(self, call: Awaitable[_Answer]) -> _Answer:
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            raise self._read_failure(error) from error
+        except asyncio.CancelledError as error:
+            _raise_if_ours(error)
+            raise _cancelled() from error
+
+    def _read_failure(self, error: grpc.aio.AioRpcError) -> CallFailed:
+        failure = _decode_failure(error)
+        if failure.code == "UNAUTHENTICATED":
+            self._token.reload()
+        return failure
+
+
+@asynccontextmanager
+async def open_gateway(settings: AgentSettings, limits: AgentLimits) -> AsyncGenerator[Gateway]:
+    """A channel to the gateway for as long as the context lasts. It connects when first used.
+
+    Raises `SettingsInvalid` if the certificates cannot be read.
+    """
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"{host}:{settings.port}"
+    if settings.is_secure:
+        credentials = grpc.ssl_channel_credentials(await asyncio.to_thread(_read_ca, settings))
+        channel = grpc.aio.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)
+    else:
+        channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+    async with channel:
+        yield Gateway(channel, settings.token, limits)
+
+
+def read_version() -> str:
+    """This package's release; "unknown" if it runs without having been installed."""
+    try:
+        return version("warmpool-agentsdk")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _read_ca(settings: AgentSettings) -> bytes | None:
+    if settings.ca_file is None:
+        return None
+    try:
+        return settings.ca_file.read_bytes()
+    except OSError as error:
+        raise SettingsInvalid(
+            "WARMPOOL_AGENT_CA_FILE", f"cannot be read ({error})", "a readable PEM file"
+        ) from error
+
+
+def _decode_frame(frame: pb.WaitForReinitResponse) -> Frame:
+    match frame.WhichOneof("frame"):
+        case "heartbeat":
+            return Heartbeat(interval_seconds=frame.heartbeat.interval_ms / 1_000)
+        case "reinit":
+            return ReinitEvent(
+                workspace_id=frame.reinit.workspace_id,
+                owner_id=frame.reinit.owner_id,
+                reason=frame.reinit.reason,
+                claim_id=frame.reinit.claim_id,
+            )
+        case "reconnect":
+            return Reconnect(after_seconds=max(0.0, frame.reconnect.after_ms / 1_000))
+        case None:
+            return UnknownFrame()
+
+
+def _decode_manifest(answer: pb.GetManifestResponse) -> Manifest:
+    return Manifest(
+        agent_id=answer.agent_id,
+        agent_name=answer.agent_name,
+        workspace_id=answer.workspace_id,
+        workspace_name=answer.workspace_name,
+        owner_id=answer.owner_id,
+        owner_name=answer.owner_name,
+        is_prebuild=answer.is_prebuild,
+        claim_id=answer.claim_id,
+        directory=answer.directory,
+        env=dict(answer.env),
+        scripts=tuple(
+            Script(
+                display_name=script.display_name,
+                text=script.script,
+                run_on_start=script.run_on_start,
+                run_on_stop=script.run_on_stop,
+                timeout_seconds=max(0, script.timeout_seconds),
+                log_path=script.log_path,
+            )
+            for script in answer.scripts
+        ),
+    )
+
+
+def _decode_failure(error: grpc.aio.AioRpcError) -> CallFailed:
+    reason, retry_after_seconds = "", None
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS_KEY and isinstance(value, bytes):
+            reason, retry_after_seconds = _decode_details(value)
+    return CallFailed(
+        code=error.code().name,
+        reason=reason,
+        message=error.details() or "",
+        retry_after_seconds=retry_after_seconds,
+    )
+
+
+def _decode_details(encoded: bytes) -> tuple[str, float | None]:
+    """The reason and the wait in a google.rpc.Status; what cannot be read counts as not there."""
+    reason, retry_after_seconds = "", None
+    try:
+        for detail in Status.FromString(encoded).details:
+            info, retry = ErrorInfo(), RetryInfo()
+            if detail.Unpack(info):
+                reason = info.reason
+            elif detail.Unpack(retry):
+                retry_after_seconds = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    except DecodeError:
+        return reason, retry_after_seconds
+    return reason, retry_after_seconds
+
+
+def _raise_if_ours(error: asyncio.CancelledError) -> None:
+    """A crowd of simultaneous connections makes gRPC cancel calls that nobody cancelled: only a
+    cancellation that this task was asked for is passed on.
+    """
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        raise error
+
+
+def _cancelled() -> CallFailed:
+    return CallFailed(
+        code="CANCELLED", reason="", message="not cancelled by us", retry_after_seconds=None
+    )
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp
+
+
+def _shorten(error: str) -> str:
+    return error.encode()[:_ERROR_BYTES_MAX].decode(errors="ignore")
