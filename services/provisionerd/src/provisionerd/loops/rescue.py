@@ -1,14 +1,15 @@
 """Tidies up after a process that was ended by force.
 
-Promises: what it left running is ended before anything else; a tfstate it had not sent is offered to
-the control plane, which takes it if the attempt is still the live one; its jobs are handed back, so
-that nobody waits for their silence to be noticed; its directories are wiped.
+Promises: what it left running is ended before anything else; a tfstate it had not sent is offered
+to the control plane, which takes it if the attempt is still the live one; its jobs are handed back,
+so that nobody waits for their silence to be noticed; its directories are wiped.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from provisionerd.core.errors import (
     ControlPlaneRefused,
@@ -63,10 +64,8 @@ class Rescue:
     async def run(self, leftovers: tuple[JobDir, ...]) -> None:
         """Tells the control plane, for as long as it takes."""
         for job_dir in leftovers:
-            try:
+            with suppress(JobSuperseded):  # another attempt took over: what is here is history
                 await self._rescue(job_dir)
-            except JobSuperseded:
-                pass  # another attempt has taken over: what is here is history
             await asyncio.to_thread(self._dirs.remove, job_dir)
 
     async def _rescue(self, job_dir: JobDir) -> None:

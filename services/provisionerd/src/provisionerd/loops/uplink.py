@@ -1,9 +1,9 @@
 """Brings a job's tfstate to the control plane, however long that takes.
 
-Promises: `keep` returns as soon as the tfstate is safe on this machine's disk, so that a provisioner
-never fails because the control plane is away; the newest one is sent, and sent again, until it is
-stored, refused, or the attempt is over; a job is reported only after that (`settle`). If this
-process ends first, the file stays, and the next process sends it.
+Promises: `keep` returns as soon as the tfstate is safe on this machine's disk, so that no
+provisioner fails because the control plane is away; the newest one is sent, and sent again, until
+it is stored, refused, or the attempt is over; a job is reported only after that (`settle`). If
+this process ends first, the file stays, and the next process sends it.
 """
 
 from __future__ import annotations
