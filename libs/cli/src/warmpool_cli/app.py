@@ -22,7 +22,7 @@ __all__ = ["app"]
 app = typer.Typer(
     name="warmpool",
     help="Keeps pools of prebuilt workspaces warm and hands one out the instant somebody asks.",
-    add_completion=True,
+    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 up.register(app)

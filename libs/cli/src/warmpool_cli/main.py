@@ -57,7 +57,7 @@ def parse(arguments: Sequence[str]) -> Coroutine[Any, Any, None] | int:
 
     Raises UsageInvalid for a command line that is not valid.
     """
-    from warmpool_cli.app import app  # late: `--version` of a broken install still says why
+    from warmpool_cli.app import app  # late: after the settings of gRPC are in the environment
 
     command = typer.main.get_command(app)
     try:
@@ -65,6 +65,8 @@ def parse(arguments: Sequence[str]) -> Coroutine[Any, Any, None] | int:
             args=list(arguments), prog_name="warmpool", standalone_mode=False
         )
     except typer.TyperException as error:
+        if not error.format_message():  # a group without a command has printed its help
+            return ExitCode.USAGE
         raise UsageInvalid(error.format_message(), _usage_fix(error)) from error
     except typer.Abort:
         return ExitCode.FAILED

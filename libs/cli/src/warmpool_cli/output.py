@@ -23,7 +23,7 @@ from rich.status import Status
 
 __all__ = ["JsonValue", "Output", "OutputFormat", "Step", "as_json", "printable"]
 
-PLAIN_WIDTH = 240
+PLAIN_WIDTH = 4096
 """Columns of a table that goes to a file or pipe: wide enough that nothing is cut."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
@@ -84,8 +84,14 @@ class Output:
 
     def draw(self, renderable: RenderableType) -> None:
         """A table for people; nothing in JSON."""
-        if not self.is_json:
+        if self.is_terminal:
             self.console.print(renderable)
+        elif not self.is_json:
+            with self.console.capture() as captured:
+                self.console.print(renderable)
+            lines = (line.rstrip() for line in captured.get().splitlines())
+            self._stream.write("\n".join(line for line in lines if line) + "\n")
+            self._stream.flush()
 
     @contextmanager
     def step(self, text: str) -> Generator[Step]:

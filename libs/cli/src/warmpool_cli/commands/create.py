@@ -29,7 +29,7 @@ __all__ = ["register"]
 
 WAIT_SECONDS = 1800.0
 
-_Template = Annotated[str, typer.Argument(help="Template name.")]
+_Template = Annotated[str, typer.Argument(metavar="TEMPLATE", help="Template name.")]
 _Name = Annotated[str, typer.Option("--name", "-n", help="Workspace name; else a made-up one.")]
 _Preset = Annotated[
     str, typer.Option("--preset", help="Preset; else the one that matches the parameters.")

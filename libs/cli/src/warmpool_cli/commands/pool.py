@@ -33,9 +33,11 @@ _All = Annotated[
     bool, typer.Option("--all", "-a", help="Also pools of versions that are not active.")
 ]
 _Watch = Annotated[bool, typer.Option("--watch", "-w", help="Go on after every change.")]
-_Template = Annotated[str, typer.Argument(help="Template name; empty means every pool.")]
-_Preset = Annotated[str, typer.Argument(help="Preset name; empty means all of the template.")]
-_RequiredTemplate = Annotated[str, typer.Argument(help="Template name.")]
+_Template = Annotated[str, typer.Argument(metavar="[TEMPLATE]", help="Empty means every pool.")]
+_Preset = Annotated[
+    str, typer.Argument(metavar="[PRESET]", help="Empty means all of the template.")
+]
+_RequiredTemplate = Annotated[str, typer.Argument(metavar="TEMPLATE", help="Template name.")]
 
 PAUSED_NOTE = "Reconciliation is paused: nothing is created or deleted. Go on: warmpool pool resume"
 

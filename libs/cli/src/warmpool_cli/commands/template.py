@@ -33,7 +33,7 @@ __all__ = ["register", "template_name_of"]
 PROVISIONER_TYPES = ("terraform", "process")
 NAME_LENGTH_MAX = 32
 
-_Directory = Annotated[Path, typer.Argument(help="The template's directory.")]
+_Directory = Annotated[Path, typer.Argument(metavar="DIRECTORY", help="The template's.")]
 _Name = Annotated[str, typer.Option("--name", "-n", help="Template name; else the directory's.")]
 _Version = Annotated[str, typer.Option("--version", help='Version name; else the next "vN".')]
 _Message = Annotated[str, typer.Option("--message", "-m", help="What changed, for people.")]
@@ -48,8 +48,8 @@ _Tag = Annotated[
     list[str] | None,
     typer.Option("--tag", metavar="NAME=VALUE", help="Only provisioners with this tag."),
 ]
-_TemplateName = Annotated[str, typer.Argument(help="Template name.")]
-_VersionName = Annotated[str, typer.Argument(help="Version name.")]
+_TemplateName = Annotated[str, typer.Argument(metavar="TEMPLATE", help="Template name.")]
+_VersionName = Annotated[str, typer.Argument(metavar="VERSION", help="Version name.")]
 
 
 def register(app: typer.Typer) -> None:

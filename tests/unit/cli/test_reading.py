@@ -1,0 +1,65 @@
+"""What people type, as values."""
+
+from __future__ import annotations
+
+import pytest
+
+from warmpool.control.v1.templates_pb2 import Schedule
+from warmpool.control.v1.workspaces_pb2 import GetWorkspaceRequest
+from warmpool_cli.commands.options import read_pairs
+from warmpool_cli.commands.schedule import read_schedule
+from warmpool_cli.errors import UsageInvalid
+from warmpool_cli.flows.finding import read_workspace_name
+
+ID = "0d9b1d4e-6f0e-4c1c-8a41-3d3a86c1d1a5"
+
+
+def test_pairs_keep_what_follows_the_first_equals_sign():
+    assert read_pairs("--tag", ["a=b=c", "empty="]) == {"a": "b=c", "empty": ""}
+
+
+@pytest.mark.parametrize(
+    ("values", "cause"),
+    [
+        (["size"], "--tag 'size' is not NAME=VALUE"),
+        (["=large"], "--tag '=large' is not NAME=VALUE"),
+        (["a=1", "a=2"], "--tag a is given twice"),
+    ],
+)
+def test_a_pair_that_is_none_is_named(values: list[str], cause: str):
+    with pytest.raises(UsageInvalid) as caught:
+        read_pairs("--tag", values)
+
+    assert caught.value.cause == cause
+
+
+def test_a_schedule_is_an_expression_and_a_count():
+    assert read_schedule("* 8-18 * * 1-5=3") == Schedule(cron="* 8-18 * * 1-5", instances=3)
+
+
+@pytest.mark.parametrize("text", ["* 8-18 * * 1-5", "=3", "* * * * *=many", "* * * * *=-1"])
+def test_a_schedule_without_a_count_is_refused(text: str):
+    with pytest.raises(UsageInvalid) as caught:
+        read_schedule(text)
+
+    assert caught.value.cause == f"the schedule {text!r} is not CRON=N"
+
+
+@pytest.mark.parametrize(
+    ("named", "request_"),
+    [
+        ("web", GetWorkspaceRequest(name="web")),
+        ("ann/web", GetWorkspaceRequest(owner="ann", name="web")),
+        (ID.upper(), GetWorkspaceRequest(workspace_id=ID)),
+    ],
+)
+def test_a_workspace_is_named_in_three_ways(named: str, request_: GetWorkspaceRequest):
+    assert read_workspace_name(named) == request_
+
+
+@pytest.mark.parametrize("named", ["", "/web", "ann/", "a/b/c"])
+def test_what_names_no_workspace_is_refused(named: str):
+    with pytest.raises(UsageInvalid) as caught:
+        read_workspace_name(named)
+
+    assert caught.value.cause == f"{named!r} names no workspace"
