@@ -28,6 +28,7 @@ from provisionerd.core.provisioner import (
     Stage,
     Transition,
 )
+from provisionerd.process import ProcessProvisioner, ProcessSettings
 from provisionerd.terraform import TerraformProvisioner, TerraformSettings
 from testkit.fake_agents import FakeAgents, fake_agents
 
@@ -96,7 +97,32 @@ def _terraform(directory: Path, agent_command: str) -> Harness:
     )
 
 
-HARNESSES: dict[str, Callable[[Path, str], Harness]] = {"terraform": _terraform}
+ENDLESS_TOML = """
+[workspace]
+setup = "$WARMPOOL_AGENT_COMMAND; true"
+[[agents]]
+name = "main"
+"""
+
+
+def _process(directory: Path, agent_command: str) -> Harness:
+    endless = directory / "endless"
+    endless.mkdir()
+    (endless / "warmpool.toml").write_text(ENDLESS_TOML)
+    return Harness(
+        provisioner=ProcessProvisioner(
+            ProcessSettings(workspaces_dir=directory / "workspaces"),
+            environment={**os.environ, "WARMPOOL_AGENT_COMMAND": agent_command},
+        ),
+        template=Path(__file__).parents[2] / "examples" / "process",
+        endless_template=endless,
+    )
+
+
+HARNESSES: dict[str, Callable[[Path, str], Harness]] = {
+    "process": _process,
+    "terraform": _terraform,
+}
 # what a provisioner needs of the machine
 MARKS: dict[str, tuple[pytest.MarkDecorator, ...]] = {
     "terraform": (
