@@ -104,6 +104,7 @@ class FakeReconciler(ProvisionerServiceServicer):
         self.calls: Counter[str] = Counter()
         self.address = ""
         self.heartbeat_seconds = 0.05
+        self.streams_open = 0
         self.requeue_released = False
         self._available: deque[str] = deque()
         self._faults: dict[str, deque[grpc.StatusCode]] = {}
@@ -160,6 +161,10 @@ class FakeReconciler(ProvisionerServiceServicer):
         job.message.ref.attempt = job.attempt
         self._available.append(job.job_id)
         self._nudge()
+
+    def take(self, job: FakeJob) -> None:
+        """Takes a job out of the queue, as if a worker had got it."""
+        self._available.remove(job.job_id)
 
     def supersede(self, job: FakeJob) -> None:
         """Ends the live attempt; the job is not offered again by this."""
@@ -220,6 +225,7 @@ class FakeReconciler(ProvisionerServiceServicer):
         yield pb.AcquireJobsResponse(keep_alive=pb.KeepAlive())
         reader = asyncio.create_task(read())
         reader.add_done_callback(lambda _: self._nudge())
+        self.streams_open += 1
         try:
             while not reader.done():
                 async with self._changed:
@@ -237,6 +243,8 @@ class FakeReconciler(ProvisionerServiceServicer):
                     yield pb.AcquireJobsResponse(job=message)
         finally:
             reader.cancel()
+            self.streams_open -= 1
+            self._nudge()
 
     async def Heartbeat(
         self, request: pb.HeartbeatRequest, context: _Context

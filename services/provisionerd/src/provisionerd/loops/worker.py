@@ -44,6 +44,7 @@ _SILENCE_SECONDS = 90.0  # several keep-alives of the control plane
 _ANSWER_SECONDS = 15.0
 _STABLE_SECONDS = 5.0  # a stream that lived this long earns a fresh backoff
 _LAST_OFFERS_SECONDS = 1.0  # for jobs that were on their way when we stopped asking
+_LAST_CALLS_SECONDS = 2.0
 # the parts of a drain: by themselves, asked to stop, made to stop, reported
 _GRACEFUL_AT = 0.6
 _FORCED_AT = 0.85
@@ -91,8 +92,10 @@ class WorkerLoop:
             rescuing = group.create_task(self._rescue.run(leftovers))
             acquiring = group.create_task(self._acquire(group))
             await self._stopping.wait()
-            await self._drain(acquiring)
-            rescuing.cancel()
+            await self._drain()
+            await asyncio.wait({rescuing, acquiring}, timeout=_LAST_CALLS_SECONDS)
+            for task in (rescuing, acquiring, *self._tasks):
+                task.cancel()
 
     async def _acquire(self, group: asyncio.TaskGroup) -> None:
         backoff = Backoff(0.1, 10.0, self._entropy)
@@ -225,7 +228,7 @@ class WorkerLoop:
                 error=error,
             )
 
-    async def _drain(self, acquiring: asyncio.Task[None]) -> None:
+    async def _drain(self) -> None:
         _LOG.info("stopping; no more jobs are taken", action="drain", count=len(self._controls))
         ends_at = self._clock.monotonic() + self._drain_seconds
         self._freed.set()
@@ -239,9 +242,6 @@ class WorkerLoop:
         for control in self._controls.values():
             control.drain(forced=True)
         await self._wait_idle(ends_at)
-        await asyncio.wait({acquiring}, timeout=2 * _LAST_OFFERS_SECONDS)
-        for task in (acquiring, *self._tasks):
-            task.cancel()
 
     async def _wait_idle(self, until: float) -> None:
         await pause(max(0.0, until - self._clock.monotonic()), self._idle)
