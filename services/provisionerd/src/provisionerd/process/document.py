@@ -194,9 +194,8 @@ class Table:
         items = cast("list[object]", value) if isinstance(value, list) else [None]
         if all(isinstance(item, str) for item in items):
             return json.dumps(items)
-        self.refuse(
-            key, f"is {_show(value)}; it must be a text, a number, a boolean or a list of texts"
-        )
+        shown = _show(cast("object", value))
+        self.refuse(key, f"is {shown}; it must be a text, a number, a boolean or a list of texts")
 
 
 def _show(value: object) -> str:
