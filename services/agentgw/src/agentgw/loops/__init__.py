@@ -1,0 +1,1 @@
+"""Long-lived coroutines: hints, reads, sweeps, records, liveness, drain."""

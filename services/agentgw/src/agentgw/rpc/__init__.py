@@ -1,0 +1,1 @@
+"""The edge: agents call in, the control plane is called. Decode, call, encode."""

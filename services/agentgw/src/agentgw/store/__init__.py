@@ -1,0 +1,1 @@
+"""What this process remembers while it runs, and the door to durable truth."""

@@ -1,0 +1,218 @@
+"""The live sessions of this process: the book of what is owed to each, and their streams.
+
+Opening a session registers it with the fan-out of hints before anything is read for it; from then
+on, everything that concerns it goes through the book, which decides when it is read and what it is
+told. Liveness follows from it: an agent whose token is known counts as connected while it holds a
+session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from agentgw.core.admission import Admission, Refused
+from agentgw.core.frames import Reconnect, Superseded
+from agentgw.core.liveness import LivenessBook
+from agentgw.core.records import Phase, ReinitRecord
+from agentgw.core.session_book import Lane, Read, SessionBook, Told
+from agentgw.core.verdicts import AgentCheck, Deliver, RefusalReason, Refuse, Wait
+from agentgw.store.metrics import GatewayMetrics
+from agentgw.store.records import PendingRecords
+from agentgw.store.session import Session, name_of_end
+from svckit.errors import Unavailable
+from svckit.nudge import Nudge
+from svckit.system import Clock, Entropy
+
+__all__ = ["Sessions"]
+
+
+class Sessions:
+    """All of them. Everything here is done between two awaits, so nothing needs a lock."""
+
+    def __init__(
+        self,
+        *,
+        heartbeat_seconds: float,
+        admission: Admission,
+        liveness: LivenessBook,
+        records: PendingRecords,
+        metrics: GatewayMetrics,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._heartbeat_seconds = heartbeat_seconds
+        self._admission = admission
+        self._liveness = liveness
+        self._records = records
+        self._metrics = metrics
+        self._clock = clock
+        self._entropy = entropy
+        self._book = SessionBook()
+        self._live: dict[int, Session] = {}
+        self._known: set[int] = set()  # sessions that count as connected
+        self._drain_retry_seconds: float | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._nudges = {lane: Nudge() for lane in Lane}
+        metrics.observe_sessions(lambda: len(self._live), lambda: self._book.waiting_count)
+
+    @property
+    def count(self) -> int:
+        """How many streams are open."""
+        return len(self._live)
+
+    @property
+    def waiting_count(self) -> int:
+        """How many of them were told to wait and are owed nothing."""
+        return self._book.waiting_count
+
+    def nudge_of(self, lane: Lane) -> Nudge:
+        """Set when somebody in this lane became due."""
+        return self._nudges[lane]
+
+    def open(self, token_hash: bytes, *, last_applied_claim_id: str) -> Session:
+        """Registers a stream; Unavailable with a time to come back if it is not admitted."""
+        self._admit(token_hash)
+        key, superseded = self._book.open(token_hash, last_applied_claim_id=last_applied_claim_id)
+        if superseded is not None:
+            self._finish(superseded, Superseded())
+        session = Session(
+            key,
+            token_hash,
+            heartbeat_seconds=self._heartbeat_seconds,
+            entropy=self._entropy,
+            on_written=self._note_delivery,
+        )
+        self._live[key] = session
+        self._empty.clear()
+        self._metrics.count_session()
+        self._nudges[Lane.ORDINARY].set()
+        return session
+
+    def close(self, session: Session) -> None:
+        """The stream is over, for whatever reason; repeating it is harmless."""
+        if self._live.pop(session.key, None) is None:
+            return
+        self._book.close(session.key)
+        if session.key in self._known:
+            self._known.remove(session.key)
+            self._liveness.release(
+                session.token_hash,
+                has_vanished=session.end is None,
+                now_seconds=self._clock.monotonic(),
+            )
+        self._metrics.count_end(name_of_end(session.end))
+        if not self._live:
+            self._empty.set()
+
+    def hint(self, workspace_id: str) -> bool:
+        """A claim may have become deliverable. Whether an agent of the workspace is here."""
+        is_awaited = self._book.hint(workspace_id) > 0
+        self._nudge_if_due()
+        return is_awaited
+
+    def hint_all(self) -> None:
+        """Hints may have been lost: everybody is to be read again."""
+        self._book.hint_all()
+        self._nudge_if_due()
+
+    def sweep(self, *, older_than_seconds: float) -> int:
+        """Makes due who was last read so long ago. Returns how many."""
+        read_before = self._clock.monotonic() - older_than_seconds
+        count = self._book.sweep(read_before_seconds=read_before)
+        self._nudge_if_due()
+        return count
+
+    def begin_read(self, lane: Lane) -> Read | None:
+        """What to ask the truth next; None if nobody is due in this lane."""
+        return self._book.begin_read(lane)
+
+    def fail_read(self, read: Read) -> None:
+        """The truth did not answer; everybody concerned is due again."""
+        self._book.fail_read(read.read_id)
+        self._nudge_if_due()
+
+    def finish_read(self, read: Read, checks: Sequence[AgentCheck]) -> tuple[Told, ...]:
+        """Tells the streams what the truth answered; ValueError if it answered for others."""
+        told = self._book.finish_read(read.read_id, checks, now_seconds=self._clock.monotonic())
+        for one in told:
+            self._tell(one)
+        self._nudge_if_due()
+        return told
+
+    def begin_drain(self, *, retry_seconds: float) -> tuple[int, ...]:
+        """Admits nobody any more. Returns the sessions that are open."""
+        self._drain_retry_seconds = retry_seconds
+        return tuple(self._live)
+
+    def send_away(self, session_key: int, *, after_seconds: float) -> None:
+        """Asks an agent to open a new stream elsewhere, and ends this one."""
+        self._book.close(session_key)
+        self._finish(session_key, Reconnect(after_seconds=after_seconds))
+
+    async def wait_until_empty(self) -> None:
+        """Returns when no stream is open."""
+        await self._empty.wait()
+
+    def _admit(self, token_hash: bytes) -> None:
+        if self._drain_retry_seconds is not None:
+            self._metrics.count_refusal("DRAINING")
+            raise Unavailable(
+                "this gateway is going away",
+                reason="DRAINING",
+                retry_after_seconds=self._drain_retry_seconds * (1 + self._entropy.random()),
+            )
+        decision = self._admission.decide(
+            now_seconds=self._clock.monotonic(),
+            sessions=len(self._live),
+            is_takeover=self._book.is_open(token_hash),
+            chance=self._entropy.random(),
+        )
+        if isinstance(decision, Refused):
+            self._metrics.count_refusal(decision.reason)
+            raise Unavailable(
+                "this gateway takes no more streams right now",
+                reason=decision.reason,
+                retry_after_seconds=decision.retry_after_seconds,
+            )
+
+    def _tell(self, told: Told) -> None:
+        session = self._live.get(told.session_key)
+        if session is None:
+            return
+        match told.answer:
+            case Wait():
+                session.tell_waiting()
+            case Deliver():
+                session.finish(told.answer)
+            case Refuse():
+                session.finish(told.answer)
+                if told.answer.acknowledge:
+                    self._records.add(
+                        ReinitRecord(
+                            token_hash=session.token_hash,
+                            claim_id=told.answer.claim_id,
+                            phase=Phase.APPLIED,
+                        )
+                    )
+                if told.answer.reason is RefusalReason.UNKNOWN_TOKEN:
+                    return
+        if told.session_key not in self._known:
+            self._known.add(told.session_key)
+            self._liveness.hold(session.token_hash)
+
+    def _finish(self, session_key: int, end: Superseded | Reconnect) -> None:
+        session = self._live.get(session_key)
+        if session is not None:
+            session.finish(end)
+
+    def _note_delivery(self, token_hash: bytes, delivered: Deliver) -> None:
+        self._records.add(
+            ReinitRecord(token_hash=token_hash, claim_id=delivered.claim_id, phase=Phase.DELIVERED)
+        )
+
+    def _nudge_if_due(self) -> None:
+        for lane, nudge in self._nudges.items():
+            if self._book.count_due(lane):
+                nudge.set()
