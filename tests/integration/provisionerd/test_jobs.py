@@ -263,6 +263,38 @@ async def test_a_result_that_is_refused_fails_the_job(lab: WorkerLab) -> None:
     assert job.failed.error == "the control plane refused the result: told to fail"
 
 
+async def test_lines_the_control_plane_refuses_do_not_end_the_beat(lab: WorkerLab) -> None:
+    lab.provisioner.is_held = True
+
+    async def act(job: Job) -> None:
+        lab.fake.fail_next("Heartbeat", grpc.StatusCode.INVALID_ARGUMENT)
+        job.log(Level.INFO, "apply", "poison")
+
+    lab.provisioner.act = act
+    async with lab.worker() as worker:
+        job = lab.fake.post()
+        call = await lab.arrival()
+        beats = job.heartbeats[1]
+        await lab.fake.until(lambda: job.heartbeats[1] >= beats + 2)
+        call.job.log(Level.INFO, "apply", "fine")
+        call.proceed.set()
+        await lab.fake.until(lambda: job.completed)
+        await worker.stop()
+        assert lab.counts("warmpool_provisioner_log_lines_dropped_total") == {(): 1.0}
+    assert job.texts == ["fine"]
+
+
+async def test_a_worker_without_a_disk_says_so(lab: WorkerLab) -> None:
+    async with lab.worker() as worker:
+        async with asyncio.timeout(10):
+            await worker.registered.wait()
+        (lab.directory / "jobs").write_text("not a directory")
+        job = lab.fake.post()
+        await lab.fake.until(lambda: job.failed)
+    assert job.failed is not None
+    assert (job.failed.reason, job.failed.retryable) == ("INTERNAL", True)
+
+
 async def test_ends_and_slots_are_counted(lab: WorkerLab) -> None:
     lab.provisioner.is_held = True
     async with lab.worker(slots=2) as worker:

@@ -82,6 +82,8 @@ class Heartbeat:
                 code=error.code,
                 error=error,
             )
+            if error.code == "INVALID_ARGUMENT":  # better without these lines than without a beat
+                await self._log.drop_batch()
             return False
         self._backoff.reset()
         self._control.arrived.set()

@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from provisionerd.core.errors import (
+    ControlPlaneError,
     ControlPlaneRefused,
     ControlPlaneUnavailable,
     JobSuperseded,
@@ -56,6 +60,8 @@ from svckit.system import Clock, Entropy
 __all__ = ["JobRunner"]
 
 _LOG = get_logger(__name__)
+_TRACER = trace.get_tracer(__name__)
+_PROPAGATOR = TraceContextTextMapPropagator()
 _FORCE_SECONDS = 10.0  # how long a provisioner may take to obey force before its task is cancelled
 
 
@@ -86,16 +92,21 @@ class JobRunner:
         began = self._clock.monotonic()
         log = JobLog(self._clock)
         outcome = "broken"
+        parent = _PROPAGATOR.extract({"traceparent": job.traceparent})
         try:
-            outcome = await self._run(job, control, log)
+            with _TRACER.start_as_current_span(
+                job.kind, context=parent, attributes={"job_id": str(job.ref.job_id)}
+            ):
+                outcome = await self._run(job, control, log)
         except Exception as error:
             _LOG.error(
-                "a job broke; the control plane will find out by its silence",
-                action="job",
+                "a job broke",
+                action=job.kind,
                 job_id=str(job.ref.job_id),
                 attempt=job.ref.attempt,
                 error=error,
             )
+            await self._say_broken(job, error)
         finally:
             elapsed_seconds = self._clock.monotonic() - began
             self._metrics.count_end(
@@ -257,6 +268,15 @@ class JobRunner:
                 return "released"
             case SaidNothing():
                 return "superseded"
+
+    async def _say_broken(self, job: AcquiredJob, error: Exception) -> None:
+        """Tells once; if that fails too, the job's silence will."""
+        report = decide_report(
+            Raised(error=error), superseded=False, canceled=False, draining=False
+        )
+        if isinstance(report, JobFailure):
+            with suppress(ControlPlaneError):
+                await self._plane.fail(job.ref, report, ())
 
     def _set_aside(self, job_dir: JobDir) -> None:
         path = job_dir.set_aside()

@@ -22,6 +22,7 @@ class JobLog:
         self._buffer = buffer or LogBuffer()
         self._lock = asyncio.Lock()
         self.filled = asyncio.Event()
+        self.refused_total = 0
 
     def __call__(self, level: Level, stage: str, text: str) -> None:
         """Takes a line; never blocks."""
@@ -31,8 +32,8 @@ class JobLog:
 
     @property
     def dropped_total(self) -> int:
-        """How many lines did not fit."""
-        return self._buffer.dropped_total
+        """How many lines did not fit, or were refused."""
+        return self._buffer.dropped_total + self.refused_total
 
     @property
     def has_more_than_a_batch(self) -> bool:
@@ -51,3 +52,8 @@ class JobLog:
                 self._buffer.acknowledge(lines[-1].sequence)
             if len(self._buffer) < BATCH_LINES_MAX // 2:
                 self.filled.clear()
+
+    async def drop_batch(self) -> None:
+        """Gives up the oldest lines: the control plane will never take them."""
+        async with self.batch() as lines:
+            self.refused_total += len(lines)

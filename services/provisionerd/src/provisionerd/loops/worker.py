@@ -41,7 +41,6 @@ __all__ = ["WorkerLoop"]
 
 _LOG = get_logger(__name__)
 _SILENCE_SECONDS = 90.0  # several keep-alives of the control plane
-_ANSWER_SECONDS = 15.0
 _STABLE_SECONDS = 5.0  # a stream that lived this long earns a fresh backoff
 _LAST_OFFERS_SECONDS = 1.0  # for jobs that were on their way when we stopped asking
 _LAST_CALLS_SECONDS = 2.0
@@ -137,7 +136,7 @@ class WorkerLoop:
             return None
 
     async def _notice_registration(self, stream: OfferStream) -> None:
-        await stream.registered(timeout_seconds=_ANSWER_SECONDS)
+        await stream.registered(timeout_seconds=_SILENCE_SECONDS)
         self._metrics.count_stream()
         self._on_registered()
         _LOG.info(
