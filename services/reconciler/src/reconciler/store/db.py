@@ -1,8 +1,9 @@
 """The door to Postgres: one pool, transactions that are repeated when the database asks for it.
 
-Promises: every statement has a time limit; a transaction function is run again, whole, after a serialization failure, a deadlock or a
-cached plan that a migration made stale; a lost database surfaces as `Unavailable`, which callers may retry. What a transaction function does
-outside the database it may do twice, so it does nothing outside.
+Promises: every statement has a time limit; a transaction function is run again, whole, after a
+serialization failure, a deadlock or a cached plan that a migration made stale; a lost database
+surfaces as `Unavailable`, which callers may retry. What a transaction function does outside the
+database it may do twice, so it does nothing outside.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
 
 @asynccontextmanager
 async def open_database(url: str, *, pool_max: int) -> AsyncGenerator[Database]:
-    """Opens a pool of at most `pool_max` connections; raises `Unavailable` if the database cannot be reached."""
+    """Opens a pool of at most `pool_max` connections; raises `Unavailable` if the database cannot
+    be reached.
+    """
     try:
         pool = await asyncpg.create_pool(
             url,
@@ -102,9 +105,11 @@ class Database:
     @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[Connection]:
         """A read-only transaction that sees one moment."""
-        async with self.read() as connection:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                yield connection
+        async with (
+            self.read() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
 
     async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Runs `work` in one READ COMMITTED transaction, again if the database asks for it."""
@@ -121,7 +126,9 @@ class Database:
 
     @asynccontextmanager
     async def try_lock(self, key: int) -> AsyncGenerator[bool]:
-        """Tries a cluster-wide lock for the body; yields whether it was got. The lock dies with its connection."""
+        """Tries a cluster-wide lock for the body; yields whether it was got. The lock dies with its
+        connection.
+        """
         async with self.read() as connection, connection.transaction():
             yield bool(await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", key))
 

@@ -1,7 +1,8 @@
 """Brings a database to this release's schema.
 
-Files `migrations/NNNN_{pre|post}_name.sql` run in order, each once, each in its own transaction, under a lock so that replicas which start
-together do not race. *pre* runs before new code serves; *post* once no old code is left, so only on request.
+Files `migrations/NNNN_{pre|post}_name.sql` run in order, each once, each in its own transaction,
+under a lock so that replicas which start together do not race. *pre* runs before new code serves;
+*post* once no old code is left, so only on request.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def list_migrations() -> tuple[Migration, ...]:
 
 
 async def migrate(database: Database, *, post: bool = True) -> tuple[str, ...]:
-    """Applies what is missing and returns the names. With `post` False stops before the first *post* step."""
+    """Applies what is missing and returns the names. With `post` False stops before the first
+    *post* step.
+    """
     applied: list[str] = []
     async with database.read() as connection:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY, timeout=300)

@@ -1,6 +1,7 @@
 """Named queries from the `.sql` files beside this module. No SQL lives in Python.
 
-A query begins with `-- name: its_name`; the comment lines after it say what it is for and what its parameters are.
+A query begins with `-- name: its_name`; the comment lines after it say what it is for and what its
+parameters are.
 """
 
 from __future__ import annotations
@@ -11,7 +12,18 @@ from importlib import resources
 
 __all__ = ["QUERY_FILES", "Queries", "load_queries"]
 
-QUERY_FILES = ("agents", "identity", "jobs", "outbox", "pools", "system", "templates", "workspaces")
+QUERY_FILES = (
+    "builds",
+    "claims",
+    "gateway",
+    "identity",
+    "jobs",
+    "outbox",
+    "pools",
+    "system",
+    "templates",
+    "workspaces",
+)
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 

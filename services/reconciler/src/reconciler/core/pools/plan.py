@@ -81,7 +81,7 @@ class PoolPlan:
 
     @property
     def is_noop(self) -> bool:
-        """Whether nothing is to be done or waited for."""
+        """Whether there is no action. Something may still fall due later, such as a retry."""
         return not self.orphan_actions and not any(preset.actions for preset in self.presets)
 
     @property

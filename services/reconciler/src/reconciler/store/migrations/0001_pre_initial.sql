@@ -213,7 +213,8 @@ CREATE TABLE workspaces (
 );
 CREATE UNIQUE INDEX workspace_name_is_unique ON workspaces (owner_id, name) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX request_is_served_once ON workspaces (owner_id, request_id);
-CREATE INDEX workspaces_by_preset ON workspaces (preset_id, created_at) WHERE deleted_at IS NULL AND born_in_pool;
+CREATE INDEX workspaces_by_preset ON workspaces (preset_id, created_at) WHERE born_in_pool;
+CREATE INDEX workspaces_of_the_pool ON workspaces (preset_id, created_at) WHERE born_in_pool AND deleted_at IS NULL;
 CREATE INDEX workspaces_by_owner ON workspaces (owner_id, created_at DESC, id);
 CREATE INDEX workspaces_newest_first ON workspaces (created_at DESC, id);
 CREATE INDEX workspaces_by_template ON workspaces (template_id) WHERE deleted_at IS NULL;
@@ -299,7 +300,7 @@ CREATE TABLE claim_deliveries (
 CREATE TABLE outbox (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     subject    text NOT NULL,
-    payload    jsonb NOT NULL,
+    payload    bytea NOT NULL,
     created_at timestamptz NOT NULL
 );
 

@@ -1,0 +1,188 @@
+"""Where a provisioner job may go, and what becomes of one that fell silent.
+
+A job is made pending. A worker acquires it (running), which opens a new attempt. From there the
+worker ends it, hands it back (pending again), or falls silent and the reaper decides. A person may
+cancel: a pending job ends at once, a running one becomes canceling until its worker says how it
+ended. The one ambiguous case is a worker that reports success for a job that was asked to stop: the
+work is done, so success wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+from uuid import UUID
+
+__all__ = [
+    "TRANSITIONS",
+    "AcquiredJob",
+    "BuildOfJob",
+    "Fail",
+    "JobEvent",
+    "JobKind",
+    "JobStatus",
+    "Requeue",
+    "Silence",
+    "decide_failed",
+    "decide_silent",
+    "next_status",
+]
+
+
+class JobKind(Enum):
+    """What a job does."""
+
+    IMPORT = "template_version_import"
+    DRY_RUN = "template_version_dry_run"
+    BUILD = "workspace_build"
+
+
+class JobStatus(Enum):
+    """Where a job stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    CANCELING = "canceling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing follows."""
+        return self in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED)
+
+
+class JobEvent(Enum):
+    """What happens to a job."""
+
+    ACQUIRED = "acquired"
+    RELEASED = "released"
+    CANCEL_REQUESTED = "cancel_requested"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+TRANSITIONS: Final[Mapping[JobStatus, Mapping[JobEvent, JobStatus]]] = {
+    JobStatus.PENDING: {
+        JobEvent.ACQUIRED: JobStatus.RUNNING,
+        JobEvent.CANCEL_REQUESTED: JobStatus.CANCELED,
+        JobEvent.FAILED: JobStatus.FAILED,
+    },
+    JobStatus.RUNNING: {
+        JobEvent.RELEASED: JobStatus.PENDING,
+        JobEvent.CANCEL_REQUESTED: JobStatus.CANCELING,
+        JobEvent.SUCCEEDED: JobStatus.SUCCEEDED,
+        JobEvent.FAILED: JobStatus.FAILED,
+        JobEvent.CANCELED: JobStatus.CANCELED,
+    },
+    JobStatus.CANCELING: {
+        JobEvent.RELEASED: JobStatus.CANCELED,
+        JobEvent.CANCEL_REQUESTED: JobStatus.CANCELING,
+        JobEvent.SUCCEEDED: JobStatus.SUCCEEDED,
+        JobEvent.FAILED: JobStatus.FAILED,
+        JobEvent.CANCELED: JobStatus.CANCELED,
+    },
+    JobStatus.SUCCEEDED: {},
+    JobStatus.FAILED: {},
+    JobStatus.CANCELED: {},
+}
+
+
+def next_status(status: JobStatus, event: JobEvent) -> JobStatus:
+    """Where `event` leads; raises ValueError if it cannot happen in `status`."""
+    try:
+        return TRANSITIONS[status][event]
+    except KeyError:
+        raise ValueError(f"a {status.value} job cannot be {event.value}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOfJob:
+    """The build a job runs, and what its template may see."""
+
+    build_id: UUID
+    workspace_id: UUID
+    workspace_name: str
+    transition: str
+    stage: str
+    parameters: dict[str, str]
+    previous_parameters: dict[str, str]
+    owner_id: UUID
+    username: str
+    full_name: str
+    email: str
+    template_id: UUID
+    template_name: str
+    version_name: str
+    organization_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcquiredJob:
+    """A job that is a worker's now."""
+
+    id: UUID
+    attempt: int
+    kind: JobKind
+    provisioner_type: str
+    traceparent: str
+    template_version_id: UUID
+    archive_sha256: bytes
+    template_name: str
+    version_name: str
+    parameters: dict[str, str]
+    workspace_id: UUID | None
+    build: BuildOfJob | None
+
+
+class Silence(Enum):
+    """How a job fell silent."""
+
+    UNCONFIRMED = "unconfirmed"  # acquired, but no heartbeat ever came: the answer was lost
+    HUNG = "hung"  # heartbeats stopped
+    STALE = "stale"  # nobody took it
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Another worker takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """It ends with this error."""
+
+    error: str
+    reason: str
+
+
+def decide_silent(
+    silence: Silence, *, status: JobStatus, is_claim: bool, attempt: int, attempts_max: int
+) -> Requeue | Fail:
+    """What becomes of a job nobody hears of. A claim is worth another worker, up to
+    `attempts_max`.
+    """
+    match silence:
+        case Silence.STALE:
+            return Fail("no provisioner took the job in time", "NO_PROVISIONER")
+        case Silence.UNCONFIRMED if status is JobStatus.RUNNING:
+            return Requeue()
+        case Silence.HUNG if is_claim and status is JobStatus.RUNNING and attempt < attempts_max:
+            return Requeue()
+        case Silence.UNCONFIRMED | Silence.HUNG:
+            return Fail("the provisioner fell silent", "WORKER_LOST")
+
+
+def decide_failed(
+    *, is_claim: bool, is_retryable: bool, attempt: int, attempts_max: int, error: str, reason: str
+) -> Requeue | Fail:
+    """What becomes of a job its worker gave up. Only a claim is tried again by itself: a person
+    waits for it.
+    """
+    if is_claim and is_retryable and attempt < attempts_max:
+        return Requeue()
+    return Fail(error, reason)

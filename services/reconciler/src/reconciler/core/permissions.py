@@ -1,0 +1,187 @@
+"""Who may do what, as a table of roles. What the table does not grant is denied.
+
+A site role counts in every organization, an organization role in its own. How far a grant reaches
+depends on whose the thing is: anybody's, the caller's own, or the pool's (the system user's). Every
+user is a `member` of the site, and an `organization-member` of each organization they belong to; a
+service holds the one permission of its kind. The system user may do nothing over the API.
+
+    role                 templates  pools    workspaces                    system
+    owner                all        all      all                           read
+    template-admin       all        all      the pool's, but not create    read
+    auditor              read       read     read                          read
+    member               -          -        -                             read
+    organization-admin   all        all      all                           -
+    organization-member  read       read     their own                     -
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, TypeAlias
+from uuid import UUID
+
+from reconciler.core.identity import SYSTEM_USER_ID
+
+__all__ = [
+    "ORGANIZATION_ROLES",
+    "PERMISSIONS",
+    "SERVICE_KINDS",
+    "SITE_ROLES",
+    "Principal",
+    "Reach",
+    "ServicePrincipal",
+    "UserPrincipal",
+    "may",
+    "may_somewhere",
+    "organizations_where",
+]
+
+
+class Reach(Enum):
+    """Whose things a grant is about."""
+
+    ANY = "any"
+    OWN = "own"
+    POOL = "pool"
+
+
+Grants: TypeAlias = Mapping[str, Reach]
+
+_TEMPLATES: Final = ("template.read", "template.update", "template.delete")
+_POOLS: Final = ("pool.read", "pool.update")
+_WORKSPACES: Final = ("workspace.create", "workspace.read", "workspace.update", "workspace.delete")
+_SELF: Final = ("self.read", "system.read")
+
+
+def _grant(reach: Reach, *permissions: str) -> dict[str, Reach]:
+    return dict.fromkeys(permissions, reach)
+
+
+_MEMBER: Final = _grant(Reach.ANY, *_SELF)
+_ORGANIZATION_MEMBER: Final = _grant(Reach.ANY, "template.read", "pool.read") | _grant(
+    Reach.OWN, *_WORKSPACES
+)
+
+SITE_ROLES: Final[Mapping[str, Grants]] = {
+    "owner": _grant(Reach.ANY, *_TEMPLATES, *_POOLS, *_WORKSPACES, *_SELF),
+    "template-admin": _grant(Reach.ANY, *_TEMPLATES, *_POOLS, *_SELF)
+    | _grant(Reach.POOL, "workspace.read", "workspace.update", "workspace.delete"),
+    "auditor": _grant(Reach.ANY, "template.read", "pool.read", "workspace.read", *_SELF),
+    "member": _MEMBER,
+}
+"""What a role grants in every organization."""
+
+ORGANIZATION_ROLES: Final[Mapping[str, Grants]] = {
+    "organization-admin": _grant(Reach.ANY, *_TEMPLATES, *_POOLS, *_WORKSPACES),
+    "organization-member": _ORGANIZATION_MEMBER,
+}
+"""What a role grants in the organization it is held in."""
+
+SERVICE_KINDS: Final[Mapping[str, str]] = {
+    "provisioner": "provisioner.job",
+    "gateway": "gateway.agent",
+}
+"""The one permission of each kind of service."""
+
+PERMISSIONS: Final = frozenset(
+    (*_TEMPLATES, *_POOLS, *_WORKSPACES, *_SELF, *SERVICE_KINDS.values(), "agent.self")
+)
+"""Every permission a method may ask for. `agent.self` is the agent gateway's; nobody holds it
+here.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserPrincipal:
+    """A person. `organization_roles` has a key for every organization they belong to."""
+
+    user_id: UUID
+    username: str
+    roles: frozenset[str] = frozenset()
+    organization_roles: Mapping[UUID, frozenset[str]] = field(
+        default_factory=dict[UUID, frozenset[str]]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePrincipal:
+    """A service: `kind` is "provisioner" or "gateway". Without `organization_id` it serves every
+    one.
+    """
+
+    kind: str
+    key_id: UUID
+    organization_id: UUID | None = None
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+Principal: TypeAlias = UserPrincipal | ServicePrincipal
+
+
+def may(
+    principal: Principal,
+    permission: str,
+    *,
+    organization_id: UUID | None = None,
+    owner_id: UUID | None = None,
+) -> bool:
+    """Whether `permission` is held for a thing of `organization_id` that belongs to `owner_id`.
+
+    Without `organization_id` the thing belongs to the whole site, so that roles in organizations do
+    not count; without `owner_id` it is nobody's in particular.
+    """
+    match principal:
+        case ServicePrincipal():
+            return SERVICE_KINDS.get(principal.kind) == permission and (
+                principal.organization_id is None or principal.organization_id == organization_id
+            )
+        case UserPrincipal():
+            if principal.user_id == SYSTEM_USER_ID:
+                return False
+            reaches = _reaches(principal, permission, organization_id)
+            return (
+                Reach.ANY in reaches
+                or (Reach.OWN in reaches and owner_id == principal.user_id)
+                or (Reach.POOL in reaches and owner_id == SYSTEM_USER_ID)
+            )
+
+
+def may_somewhere(principal: Principal, permission: str) -> bool:
+    """Whether `permission` is held for anything at all: the question at the door of a method, which
+    asks `may` once it knows the thing.
+    """
+    match principal:
+        case ServicePrincipal():
+            return SERVICE_KINDS.get(principal.kind) == permission
+        case UserPrincipal():
+            return principal.user_id != SYSTEM_USER_ID and any(
+                _reaches(principal, permission, organization_id)
+                for organization_id in (None, *principal.organization_roles)
+            )
+
+
+def organizations_where(principal: UserPrincipal, permission: str) -> frozenset[UUID] | None:
+    """The organizations where `permission` is held for everybody's things; None means all of
+    them.
+    """
+    if may(principal, permission):
+        return None
+    return frozenset(
+        organization_id
+        for organization_id in principal.organization_roles
+        if may(principal, permission, organization_id=organization_id)
+    )
+
+
+def _reaches(
+    user: UserPrincipal, permission: str, organization_id: UUID | None
+) -> frozenset[Reach]:
+    grants: list[Grants] = [_MEMBER]
+    grants.extend(SITE_ROLES.get(role, {}) for role in user.roles)
+    if organization_id is not None and organization_id in user.organization_roles:
+        grants.append(_ORGANIZATION_MEMBER)
+        roles = user.organization_roles[organization_id]
+        grants.extend(ORGANIZATION_ROLES.get(role, {}) for role in roles)
+    return frozenset(grant[permission] for grant in grants if permission in grant)

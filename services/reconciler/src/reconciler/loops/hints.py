@@ -1,0 +1,127 @@
+"""Hints inside this replica, by nudge, and to the others, by bus.
+
+Promises: a local loop is nudged at once; the bus hears of it in the background, from a bounded
+queue that drops the newest when full, because every hint may be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from bus.api import Bus
+from bus.errors import BusError
+from bus.events import Event, JobPosted, PoolChanged, WorkspaceChanged, encode_event
+from bus.subjects import jobs_posted_subject, pools_changed_subject, workspaces_changed_subject
+from svckit.log import get_logger
+from svckit.nudge import Nudge
+
+__all__ = ["BusHints"]
+
+LOG = get_logger(__name__)
+QUEUE_MAX = 4096
+
+
+class BusHints:
+    """Implements `Hints`. `run` publishes what was said, forever."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._queue: asyncio.Queue[tuple[str, Event]] = asyncio.Queue(QUEUE_MAX)
+        self._workers: set[Nudge] = set()
+        self._watchers: defaultdict[UUID, set[Nudge]] = defaultdict(set)
+        self._pool_watchers: set[Nudge] = set()
+        self.pool = Nudge()
+        self.outbox = Nudge()
+
+    def job_posted(self, organization_id: UUID, job_id: UUID, provisioner_type: str) -> None:
+        """Wakes the workers that wait here, and those that wait on other replicas."""
+        self.wake_workers()
+        event = JobPosted(job_id=str(job_id), provisioner_type=provisioner_type)
+        self._say(jobs_posted_subject(str(organization_id)), event)
+
+    def pool_changed(self, preset_id: UUID, reason: str) -> None:
+        """Wakes the pool loop, here or on the replica that leads."""
+        self.wake_pool()
+        self._say(
+            pools_changed_subject(str(preset_id)),
+            PoolChanged(preset_id=str(preset_id), reason=reason),
+        )
+
+    def workspace_changed(self, workspace_id: UUID) -> None:
+        """Wakes whoever watches the workspace."""
+        self.wake_watchers(workspace_id)
+        self._say(
+            workspaces_changed_subject(str(workspace_id)),
+            WorkspaceChanged(workspace_id=str(workspace_id)),
+        )
+
+    def outbox_written(self) -> None:
+        """Wakes the publisher of the outbox."""
+        self.outbox.set()
+
+    def wake_workers(self) -> None:
+        """Lets every waiting worker of this replica look at the queue."""
+        for nudge in self._workers:
+            nudge.set()
+
+    def wake_pool(self) -> None:
+        """Lets the pool loop and whoever watches pools look."""
+        self.pool.set()
+        for nudge in self._pool_watchers:
+            nudge.set()
+
+    def wake_watchers(self, workspace_id: UUID) -> None:
+        """Lets whoever watches a workspace here look."""
+        for nudge in self._watchers.get(workspace_id, ()):
+            nudge.set()
+
+    @contextmanager
+    def waiting_worker(self) -> Iterator[Nudge]:
+        """A nudge that is set when a job may be there."""
+        nudge = Nudge()
+        self._workers.add(nudge)
+        try:
+            yield nudge
+        finally:
+            self._workers.discard(nudge)
+
+    @contextmanager
+    def watching_pools(self) -> Iterator[Nudge]:
+        """A nudge that is set when a pool may have changed."""
+        nudge = Nudge()
+        self._pool_watchers.add(nudge)
+        try:
+            yield nudge
+        finally:
+            self._pool_watchers.discard(nudge)
+
+    @contextmanager
+    def watching(self, workspace_id: UUID) -> Iterator[Nudge]:
+        """A nudge that is set when a workspace may have changed."""
+        nudge = Nudge()
+        self._watchers[workspace_id].add(nudge)
+        try:
+            yield nudge
+        finally:
+            self._watchers[workspace_id].discard(nudge)
+            if not self._watchers[workspace_id]:
+                del self._watchers[workspace_id]
+
+    def _say(self, subject: str, event: Event) -> None:
+        try:
+            self._queue.put_nowait((subject, event))
+        except asyncio.QueueFull:
+            LOG.debug("a hint was dropped", subject=subject)
+
+    async def run(self) -> None:
+        """Publishes hints, forever. The bus being away loses them, which is allowed."""
+        while True:
+            subject, event = await self._queue.get()
+            try:
+                await self._bus.publish(subject, encode_event(event))
+            except BusError as error:
+                LOG.debug("a hint was lost", subject=subject, error=error)

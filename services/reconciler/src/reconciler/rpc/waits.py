@@ -1,0 +1,27 @@
+"""How a stream waits for news: a nudge for as long as it waits."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+from uuid import UUID
+
+from svckit.nudge import Nudge
+
+__all__ = ["Waits"]
+
+
+class Waits(Protocol):
+    """Nudges that are set when there may be something to see."""
+
+    def waiting_worker(self) -> AbstractContextManager[Nudge]:
+        """Set when a job may be there."""
+        ...
+
+    def watching(self, workspace_id: UUID) -> AbstractContextManager[Nudge]:
+        """Set when a workspace may have changed."""
+        ...
+
+    def watching_pools(self) -> AbstractContextManager[Nudge]:
+        """Set when a pool may have changed."""
+        ...

@@ -1,0 +1,344 @@
+"""Workspaces, for people and the CLI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from uuid import UUID
+
+from reconciler.core.aftermath import announce
+from reconciler.core.hints import Hints
+from reconciler.core.identity import DEFAULT_ORGANIZATION_NAME, SYSTEM_USER_ID
+from reconciler.core.jobs import JobStatus
+from reconciler.core.parameters import read_parameters, require_valid
+from reconciler.core.permissions import UserPrincipal, may
+from reconciler.core.views import WorkspaceView
+from reconciler.rpc.creation import Creation, Request
+from reconciler.rpc.principals import calling_user
+from reconciler.rpc.waits import Waits
+from reconciler.store.builds import JobEnds
+from reconciler.store.jobs import JobQueue
+from reconciler.store.workspaces import JobView, TemplateRow, Workspaces
+from reconciler.wire.jobs import encode_line
+from reconciler.wire.values import JOB_STATUSES, decode_parameters, decode_uuid
+from reconciler.wire.workspaces import (
+    POOL_MISS_MESSAGES,
+    POOL_MISSES,
+    decode_page_token,
+    encode_page_token,
+    encode_workspace,
+)
+from svckit.errors import InvalidArgument, NotFound, PermissionDenied
+from svckit.system import Clock
+from svckit.telemetry import current_traceparent
+from warmpool.common.v1 import types_pb2 as common
+from warmpool.control.v1 import workspaces_pb2 as pb
+from warmpool.control.v1 import workspaces_pb2_grpc as rpc
+
+__all__ = ["WorkspaceServicer"]
+
+PAGE_SIZE = 100
+PAGE_SIZE_MAX = 500
+REQUEST_ID_CHARS_MAX = 64
+LINES_PER_MESSAGE = 500
+WATCH_POLL_SECONDS = 2.0
+"""How long a lost hint can delay what a watcher sees."""
+TRANSITIONS = {common.TRANSITION_START: "start", common.TRANSITION_STOP: "stop"}
+
+
+class WorkspaceServicer(rpc.WorkspaceServiceServicer):
+    """Implements WorkspaceService."""
+
+    def __init__(
+        self,
+        creation: Creation,
+        workspaces: Workspaces,
+        queue: JobQueue,
+        ends: JobEnds,
+        hints: Hints,
+        waits: Waits,
+        clock: Clock,
+        new_id: Callable[[], UUID],
+    ) -> None:
+        self._creation = creation
+        self._workspaces = workspaces
+        self._queue = queue
+        self._ends = ends
+        self._hints = hints
+        self._waits = waits
+        self._clock = clock
+        self._new_id = new_id
+
+    async def CreateWorkspace(
+        self, request: pb.CreateWorkspaceRequest, context: object
+    ) -> pb.CreateWorkspaceResponse:
+        caller = calling_user()
+        if len(request.request_id) > REQUEST_ID_CHARS_MAX:
+            raise InvalidArgument(
+                f"request_id: {len(request.request_id)} characters;"
+                f" at most {REQUEST_ID_CHARS_MAX} are allowed",
+                reason="REQUEST_ID_INVALID",
+                field="request_id",
+            )
+        template = await self._find_template(request, caller)
+        owner_id = await self._owner(request.owner, caller)
+        _require(
+            caller,
+            "workspace.create",
+            organization_id=template.organization_id,
+            owner_id=owner_id,
+        )
+        outcome = await self._creation.create(
+            Request(
+                organization=request.organization or DEFAULT_ORGANIZATION_NAME,
+                template=request.template,
+                version=request.version,
+                preset=request.preset,
+                parameters=decode_parameters(request.parameters),
+                name=request.name,
+                request_id=request.request_id,
+                owner_id=owner_id,
+                initiator_id=caller.user_id,
+                traceparent=current_traceparent(),
+            ),
+            template,
+        )
+        view = await self._workspaces.get(outcome.workspace_id, self._clock.now())
+        miss = outcome.pool_miss
+        return pb.CreateWorkspaceResponse(
+            workspace=encode_workspace(view),
+            warm=miss is None,
+            pool_miss=POOL_MISSES[miss] if miss else pb.POOL_MISS_UNSPECIFIED,
+            pool_miss_message=POOL_MISS_MESSAGES[miss] if miss else "",
+        )
+
+    async def GetWorkspace(
+        self, request: pb.GetWorkspaceRequest, context: object
+    ) -> pb.GetWorkspaceResponse:
+        caller = calling_user()
+        if request.workspace_id:
+            view = await self._get(request.workspace_id, "workspace.read", caller)
+            return pb.GetWorkspaceResponse(workspace=encode_workspace(view))
+        if not request.name:
+            raise InvalidArgument(
+                "name: empty; give workspace_id, or a name", reason="NAME_MISSING", field="name"
+            )
+        owner_id = await self._owner(request.owner, caller)
+        found = await self._workspaces.list(
+            self._clock.now(), owner_id=owner_id, name=request.name, include_system=True, limit=1
+        )
+        if not found or not _may(caller, "workspace.read", found[0]):
+            raise NotFound(
+                f'name: there is no workspace "{request.name[:64]}"',
+                reason="WORKSPACE_UNKNOWN",
+                field="name",
+            )
+        return pb.GetWorkspaceResponse(workspace=encode_workspace(found[0]))
+
+    async def ListWorkspaces(
+        self, request: pb.ListWorkspacesRequest, context: object
+    ) -> pb.ListWorkspacesResponse:
+        caller = calling_user()
+        if request.page_size < 0 or request.page_size > PAGE_SIZE_MAX:
+            raise InvalidArgument(
+                f"page_size: {request.page_size}; 1 to {PAGE_SIZE_MAX}, or 0 for {PAGE_SIZE}",
+                reason="PAGE_SIZE_INVALID",
+                field="page_size",
+            )
+        size = request.page_size or PAGE_SIZE
+        everybody = request.owner == "*"
+        found = await self._workspaces.list(
+            self._clock.now(),
+            owner_id=None if everybody else await self._owner(request.owner, caller),
+            template=request.template or None,
+            include_system=request.include_system,
+            before=decode_page_token(request.page_token),
+            limit=size,
+        )
+        visible = [view for view in found if _may(caller, "workspace.read", view)]
+        full = len(found) == size
+        return pb.ListWorkspacesResponse(
+            workspaces=map(encode_workspace, visible),
+            next_page_token=encode_page_token(found[-1].created_at, found[-1].id) if full else "",
+        )
+
+    async def WatchWorkspace(
+        self, request: pb.WatchWorkspaceRequest, context: object
+    ) -> AsyncGenerator[pb.WatchWorkspaceResponse, None]:
+        caller = calling_user()
+        workspace_id = decode_uuid(request.workspace_id, "workspace_id")
+        shown: WorkspaceView | None = None
+        with self._waits.watching(workspace_id) as nudge:
+            while True:
+                view = await self._get(request.workspace_id, "workspace.read", caller)
+                if view != shown:
+                    shown = view
+                    yield pb.WatchWorkspaceResponse(workspace=encode_workspace(view))
+                if view.deleted_at is not None:
+                    return
+                await nudge.wait(WATCH_POLL_SECONDS)
+
+    async def BuildWorkspace(
+        self, request: pb.BuildWorkspaceRequest, context: object
+    ) -> pb.BuildWorkspaceResponse:
+        transition = TRANSITIONS.get(request.transition)
+        if transition is None:
+            raise InvalidArgument(
+                "transition: must be TRANSITION_START or TRANSITION_STOP;"
+                " to delete, call DeleteWorkspace",
+                reason="TRANSITION_INVALID",
+                field="transition",
+            )
+        caller = calling_user()
+        view = await self._get(request.workspace_id, "workspace.update", caller)
+        _refuse_prebuild(view)
+        version_id, stored = await self._workspaces.find_version_parameters(
+            view.template_id, request.version or None, view.version_id
+        )
+        previous = await self._workspaces.build_parameters(view.id)
+        values = require_valid(
+            read_parameters(stored), decode_parameters(request.parameters), previous
+        )
+        return pb.BuildWorkspaceResponse(
+            workspace=encode_workspace(
+                await self._queue_build(view, transition, version_id, values, caller)
+            )
+        )
+
+    async def DeleteWorkspace(
+        self, request: pb.DeleteWorkspaceRequest, context: object
+    ) -> pb.DeleteWorkspaceResponse:
+        caller = calling_user()
+        view = await self._get(request.workspace_id, "workspace.delete", caller)
+        deleted = await self._queue_build(view, "delete", None, None, caller)
+        return pb.DeleteWorkspaceResponse(workspace=encode_workspace(deleted))
+
+    async def WatchJobLogs(
+        self, request: pb.WatchJobLogsRequest, context: object
+    ) -> AsyncGenerator[pb.WatchJobLogsResponse, None]:
+        caller = calling_user()
+        job_id = decode_uuid(request.job_id, "job_id")
+        after = request.after_sequence
+        while True:
+            # The status is read before the lines, so that the last lines of an ended job are seen.
+            job = await self._workspaces.get_job(job_id)
+            _require_job(caller, "workspace.read", job)
+            lines = await self._queue.list_lines(job_id, after, LINES_PER_MESSAGE)
+            final = JobStatus(job.status).is_final and len(lines) < LINES_PER_MESSAGE
+            if lines or final or not request.follow:
+                after = lines[-1].sequence if lines else after
+                yield pb.WatchJobLogsResponse(
+                    lines=map(encode_line, lines), job_status=JOB_STATUSES[job.status]
+                )
+            if final or (not request.follow and len(lines) < LINES_PER_MESSAGE):
+                return
+            if len(lines) < LINES_PER_MESSAGE:
+                await self._clock.sleep(0.5)
+
+    async def CancelJob(
+        self, request: pb.CancelJobRequest, context: object
+    ) -> pb.CancelJobResponse:
+        caller = calling_user()
+        job = await self._workspaces.get_job(decode_uuid(request.job_id, "job_id"))
+        _require_job(caller, "workspace.update", job)
+        aftermath = await self._ends.cancel(job.id, self._clock.now())
+        announce(self._hints, aftermath)
+        return pb.CancelJobResponse(job_status=JOB_STATUSES[aftermath.status.value])
+
+    async def _queue_build(
+        self,
+        view: WorkspaceView,
+        transition: str,
+        version_id: UUID | None,
+        values: dict[str, str] | None,
+        caller: UserPrincipal,
+    ) -> WorkspaceView:
+        queued = await self._workspaces.queue_build(
+            view.id,
+            transition=transition,
+            version_id=version_id,
+            parameters=values,
+            initiator_id=caller.user_id,
+            build_id=self._new_id(),
+            job_id=self._new_id(),
+            traceparent=current_traceparent(),
+            now=self._clock.now(),
+        )
+        self._hints.job_posted(queued.organization_id, queued.job_id, queued.provisioner_type)
+        self._hints.workspace_changed(view.id)
+        return await self._workspaces.get(view.id, self._clock.now())
+
+    async def _get(
+        self, workspace_id: str, permission: str, caller: UserPrincipal
+    ) -> WorkspaceView:
+        view = await self._workspaces.get(
+            decode_uuid(workspace_id, "workspace_id"), self._clock.now()
+        )
+        if not _may(caller, "workspace.read", view):
+            raise NotFound(
+                f"there is no workspace {view.id}", reason="WORKSPACE_UNKNOWN", field="workspace_id"
+            )
+        _require(caller, permission, organization_id=view.organization_id, owner_id=view.owner_id)
+        return view
+
+    async def _find_template(
+        self, request: pb.CreateWorkspaceRequest, caller: UserPrincipal
+    ) -> TemplateRow:
+        if not request.template:
+            raise InvalidArgument(
+                "template: empty; name the template", reason="TEMPLATE_MISSING", field="template"
+            )
+        template = await self._workspaces.find_template(
+            request.organization or DEFAULT_ORGANIZATION_NAME,
+            request.template,
+            request.version or None,
+        )
+        if template is None or not may(
+            caller, "template.read", organization_id=template.organization_id
+        ):
+            raise NotFound(
+                f'template: there is no template "{request.template[:64]}"',
+                reason="TEMPLATE_UNKNOWN",
+                field="template",
+            )
+        return template
+
+    async def _owner(self, username: str, caller: UserPrincipal) -> UUID:
+        if not username or username in ("me", caller.username):
+            return caller.user_id
+        found = await self._workspaces.find_user_id(username)
+        if found is None:
+            raise NotFound(
+                f'owner: there is no user "{username[:64]}"', reason="USER_UNKNOWN", field="owner"
+            )
+        return found
+
+
+def _may(caller: UserPrincipal, permission: str, view: WorkspaceView) -> bool:
+    return may(caller, permission, organization_id=view.organization_id, owner_id=view.owner_id)
+
+
+def _require(
+    caller: UserPrincipal, permission: str, *, organization_id: UUID, owner_id: UUID | None
+) -> None:
+    if not may(caller, permission, organization_id=organization_id, owner_id=owner_id):
+        raise PermissionDenied(
+            f"you lack the permission {permission} here", reason="PERMISSION_DENIED"
+        )
+
+
+def _require_job(caller: UserPrincipal, permission: str, job: JobView) -> None:
+    if not may(
+        caller,
+        permission,
+        organization_id=job.organization_id,
+        owner_id=job.owner_id or job.initiator_id,
+    ):
+        raise NotFound(f"there is no job {job.id}", reason="JOB_UNKNOWN", field="job_id")
+
+
+def _refuse_prebuild(view: WorkspaceView) -> None:
+    if view.owner_id == SYSTEM_USER_ID:
+        raise PermissionDenied(
+            "a prebuild belongs to its pool; it can be claimed or deleted, not built",
+            reason="IS_A_PREBUILD",
+        )

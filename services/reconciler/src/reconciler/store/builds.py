@@ -1,0 +1,344 @@
+"""How jobs end: a build's result, a failure, a cancellation, a worker that fell silent. Each in one
+transaction.
+
+Promises: the end of an attempt is recorded once, and repeating it is harmless; a superseded attempt
+is refused; a claim becomes deliverable in the very transaction that ends its build, with the outbox
+row that says so; whatever the end, workspace, build and job agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from bus.events import PrebuildClaimed, encode_event
+from bus.subjects import claims_subject
+from reconciler.core.aftermath import Aftermath
+from reconciler.core.builds import BuiltWorkspace, LogLine
+from reconciler.core.jobs import (
+    Fail,
+    JobEvent,
+    JobKind,
+    JobStatus,
+    Requeue,
+    decide_failed,
+    decide_silent,
+    next_status,
+)
+from reconciler.core.templates import ImportResult
+from reconciler.store.db import Connection, Database
+from reconciler.store.jobs import SQL as JOBS
+from reconciler.store.jobs import SilentJob, hold_attempt, insert_lines
+from reconciler.store.queries import load_queries
+from reconciler.store.templates import finish_import
+from svckit.errors import FailedPrecondition, NotFound
+
+__all__ = ["JobEnds"]
+
+SQL = load_queries("builds")
+OUTBOX = load_queries("outbox")
+CLAIM_ATTEMPTS_MAX = 3
+
+
+class JobEnds:
+    """Ends jobs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def complete_build(
+        self,
+        job_id: UUID,
+        attempt: int,
+        organization_id: UUID | None,
+        built: BuiltWorkspace,
+        lines: Sequence[LogLine],
+        now: datetime,
+    ) -> Aftermath | None:
+        """Records a build that succeeded; None if that is known already."""
+
+        async def work(connection: Connection) -> Aftermath | None:
+            job = await hold_attempt(connection, job_id, attempt, organization_id)
+            if job is None:
+                return None
+            _expect(job, JobKind.BUILD)
+            await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
+            build = await connection.fetchrow(SQL.get_build, job_id)
+            if build is None:
+                raise NotFound(f"job {job_id} has no build", reason="BUILD_UNKNOWN")
+            await _store_agents(connection, build, built, now)
+            end = _Ending(connection, job, now)
+            await end.finish(JobEvent.SUCCEEDED, resources=built.resources)
+            deliverable = build["transition"] == "start" and await _settle_claim(
+                connection, build["workspace_id"], now
+            )
+            return end.aftermath(build, has_outbox=deliverable)
+
+        return await self._database.transact(work)
+
+    async def complete_import(
+        self,
+        job_id: UUID,
+        attempt: int,
+        organization_id: UUID | None,
+        result: ImportResult,
+        lines: Sequence[LogLine],
+        now: datetime,
+    ) -> Aftermath | None:
+        """Records what a template asks and offers; promotes the version if its author asked for
+        that.
+        """
+
+        async def work(connection: Connection) -> Aftermath | None:
+            job = await hold_attempt(connection, job_id, attempt, organization_id)
+            if job is None:
+                return None
+            _expect(job, JobKind.IMPORT)
+            await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
+            presets = await finish_import(connection, job["template_version_id"], result, now)
+            end = _Ending(connection, job, now)
+            await end.finish(JobEvent.SUCCEEDED)
+            return end.aftermath(None, preset_ids=presets)
+
+        return await self._database.transact(work)
+
+    async def complete_dry_run(
+        self,
+        job_id: UUID,
+        attempt: int,
+        organization_id: UUID | None,
+        lines: Sequence[LogLine],
+        now: datetime,
+    ) -> Aftermath | None:
+        """Records that a dry run ended well; its findings are its log."""
+
+        async def work(connection: Connection) -> Aftermath | None:
+            job = await hold_attempt(connection, job_id, attempt, organization_id)
+            if job is None:
+                return None
+            _expect(job, JobKind.DRY_RUN)
+            await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
+            end = _Ending(connection, job, now)
+            await end.finish(JobEvent.SUCCEEDED)
+            return end.aftermath(None)
+
+        return await self._database.transact(work)
+
+    async def fail(
+        self,
+        job_id: UUID,
+        attempt: int,
+        organization_id: UUID | None,
+        *,
+        error: str,
+        reason: str,
+        is_retryable: bool,
+        lines: Sequence[LogLine],
+        now: datetime,
+    ) -> Aftermath | None:
+        """Records that a worker gave up; a claim may be tried again."""
+
+        async def work(connection: Connection) -> Aftermath | None:
+            job = await hold_attempt(connection, job_id, attempt, organization_id)
+            if job is None:
+                return None
+            await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
+            build = await connection.fetchrow(SQL.get_build, job_id)
+            decision = decide_failed(
+                is_claim=build is not None and build["stage"] == "claim",
+                is_retryable=is_retryable and job["status"] == JobStatus.RUNNING.value,
+                attempt=attempt,
+                attempts_max=CLAIM_ATTEMPTS_MAX,
+                error=error,
+                reason=reason,
+            )
+            return await _carry_out(connection, job, build, decision, now)
+
+        return await self._database.transact(work)
+
+    async def release(
+        self, job_id: UUID, attempt: int, organization_id: UUID | None, now: datetime
+    ) -> Aftermath | None:
+        """Hands a job back to the queue, for another worker to take at once."""
+
+        async def work(connection: Connection) -> Aftermath | None:
+            job = await hold_attempt(connection, job_id, attempt, organization_id)
+            if job is None:
+                return None
+            build = await connection.fetchrow(SQL.get_build, job_id)
+            return await _carry_out(connection, job, build, Requeue(), now)
+
+        return await self._database.transact(work)
+
+    async def settle_silent(self, silent: SilentJob, now: datetime) -> Aftermath | None:
+        """Gives a silent job to another worker, or fails it; None if it has spoken since."""
+
+        async def work(connection: Connection) -> Aftermath | None:
+            job = await connection.fetchrow(JOBS.lock_job, silent.id)
+            if (
+                job is None
+                or job["attempt"] != silent.attempt
+                or JobStatus(job["status"]) is not silent.status
+            ):
+                return None
+            build = await connection.fetchrow(SQL.get_build, silent.id)
+            decision = decide_silent(
+                silent.silence,
+                status=silent.status,
+                is_claim=build is not None and build["stage"] == "claim",
+                attempt=silent.attempt,
+                attempts_max=CLAIM_ATTEMPTS_MAX,
+            )
+            return await _carry_out(connection, job, build, decision, now)
+
+        return await self._database.transact(work)
+
+    async def cancel(self, job_id: UUID, now: datetime) -> Aftermath:
+        """Cancels a waiting job at once, asks the worker of a running one to stop."""
+
+        async def work(connection: Connection) -> Aftermath:
+            job = await connection.fetchrow(JOBS.lock_job, job_id)
+            if job is None:
+                raise NotFound(f"there is no job {job_id}", reason="JOB_UNKNOWN", field="job_id")
+            status = JobStatus(job["status"])
+            if status.is_final:
+                raise FailedPrecondition(
+                    f"job {job_id} has ended already: {status.value}", reason="JOB_ENDED"
+                )
+            build = await connection.fetchrow(SQL.get_build, job_id)
+            end = _Ending(connection, job, now)
+            if status is JobStatus.PENDING:
+                await end.finish(JobEvent.CANCEL_REQUESTED, error="canceled on request")
+                if build is not None:
+                    await connection.execute(
+                        SQL.fail_claim, build["workspace_id"], "the claim build was canceled"
+                    )
+            else:
+                await connection.execute(JOBS.request_cancel, job_id, now)
+                end.status = JobStatus.CANCELING
+            return end.aftermath(build)
+
+        return await self._database.transact(work)
+
+
+class _Ending:
+    """The last change of one job within a transaction."""
+
+    def __init__(self, connection: Connection, job: asyncpg.Record, now: datetime) -> None:
+        self._connection = connection
+        self._job = job
+        self._now = now
+        self.status = JobStatus(job["status"])
+        self._error = ""
+
+    async def finish(
+        self,
+        event: JobEvent,
+        *,
+        error: str = "",
+        reason: str = "",
+        resources: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        self.status = next_status(self.status, event)
+        self._error = error
+        job_id = self._job["id"]
+        await self._connection.execute(
+            JOBS.finish_job, job_id, self.status.value, error, reason, self._now
+        )
+        await self._connection.execute(
+            SQL.finish_build, job_id, self.status.value, list(resources), self._now
+        )
+
+    def aftermath(
+        self,
+        build: asyncpg.Record | None,
+        *,
+        preset_ids: tuple[UUID, ...] = (),
+        requeued: str = "",
+        has_outbox: bool = False,
+    ) -> Aftermath:
+        if build is not None and build["born_in_pool"] and build["preset_id"]:
+            preset_ids = (build["preset_id"],)
+        return Aftermath(
+            job_id=self._job["id"],
+            status=self.status,
+            organization_id=self._job["organization_id"],
+            workspace_id=build["workspace_id"] if build is not None else None,
+            preset_ids=preset_ids,
+            requeued=requeued,
+            has_outbox=has_outbox,
+            error=self._error,
+        )
+
+
+async def _carry_out(
+    connection: Connection,
+    job: asyncpg.Record,
+    build: asyncpg.Record | None,
+    decision: Requeue | Fail,
+    now: datetime,
+) -> Aftermath:
+    end = _Ending(connection, job, now)
+    match decision:
+        case Requeue():
+            end.status = JobStatus(await connection.fetchval(JOBS.release_job, job["id"], now))
+            requeued = job["provisioner_type"] if end.status is JobStatus.PENDING else ""
+            return end.aftermath(build, requeued=requeued)
+        case Fail(error=error, reason=reason):
+            event = JobEvent.CANCELED if reason == "CANCELED" else JobEvent.FAILED
+            await end.finish(event, error=error, reason=reason)
+            if build is not None:
+                await connection.execute(SQL.fail_claim, build["workspace_id"], error)
+                if build["stage"] == "create" and reason == "VALIDATION" and build["preset_id"]:
+                    await connection.execute(SQL.refuse_pool, build["preset_id"])
+            return end.aftermath(build)
+
+
+async def _store_agents(
+    connection: Connection, build: asyncpg.Record, built: BuiltWorkspace, now: datetime
+) -> None:
+    agents = built.agents if build["transition"] == "start" else ()
+    await connection.execute(
+        SQL.forget_agents, build["workspace_id"], [agent.id for agent in agents], now
+    )
+    for agent in agents:
+        stored = await connection.fetchval(
+            SQL.upsert_agent,
+            agent.id,
+            build["workspace_id"],
+            agent.name,
+            agent.token_hash,
+            agent.manifest,
+            now,
+        )
+        if stored is None:
+            raise FailedPrecondition(
+                f"agent {agent.id} belongs to another workspace", reason="AGENT_ID_TAKEN"
+            )
+
+
+async def _settle_claim(connection: Connection, workspace_id: UUID, now: datetime) -> bool:
+    claim = await connection.fetchrow(SQL.settle_claim, workspace_id, now)
+    if claim is None:
+        return False
+    event = PrebuildClaimed(
+        workspace_id=str(claim["workspace_id"]),
+        owner_id=str(claim["claimant_id"]),
+        reason="prebuild_claimed",
+        claim_id=str(claim["id"]),
+    )
+    await connection.execute(
+        OUTBOX.insert_outbox, claims_subject(event.workspace_id), encode_event(event), now
+    )
+    return True
+
+
+def _expect(job: asyncpg.Record, kind: JobKind) -> None:
+    if job["kind"] != kind.value:
+        raise FailedPrecondition(
+            f"job {job['id']} is a {job['kind']}, not a {kind.value}", reason="WRONG_RESULT"
+        )

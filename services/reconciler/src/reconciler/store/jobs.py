@@ -1,0 +1,297 @@
+"""The job queue's rows: acquire, renew, log, release. Ends of jobs are in `builds` and
+`templates`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from reconciler.core.builds import LogLine
+from reconciler.core.jobs import AcquiredJob, BuildOfJob, JobKind, JobStatus, Silence
+from reconciler.store.db import Connection, Database
+from reconciler.store.queries import load_queries
+from svckit.errors import Aborted, NotFound
+
+__all__ = [
+    "JobQueue",
+    "SilentJob",
+    "Worker",
+    "hold_attempt",
+    "insert_lines",
+]
+
+SQL = load_queries("jobs")
+
+LOG_BYTES_MAX = 4 * 1024 * 1024  # of one job: a day of a talkative apply, a page of a database
+LOG_TEXT_BYTES_MAX = 8 * 1024
+TRUNCATED = "The log is full; what follows is not kept."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A provisioner on an acquire stream. `organization_id` None may take any organization's
+    jobs.
+    """
+
+    id: UUID
+    name: str
+    version: str
+    provisioner_types: tuple[str, ...]
+    tags: dict[str, str]
+    key_id: UUID
+    organization_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilentJob:
+    """A job nobody hears of."""
+
+    id: UUID
+    status: JobStatus
+    attempt: int
+    silence: Silence
+
+
+async def hold_attempt(
+    connection: Connection, job_id: UUID, attempt: int, organization_id: UUID | None
+) -> asyncpg.Record | None:
+    """Locks the live attempt; None if this very attempt has ended already. Raises Aborted or
+    NotFound.
+    """
+    record = await connection.fetchrow(SQL.lock_attempt, job_id, attempt, organization_id)
+    if record is None:
+        await _refuse(connection, job_id, attempt, organization_id)
+    return record
+
+
+async def _refuse(
+    connection: Connection, job_id: UUID, attempt: int, organization_id: UUID | None
+) -> None:
+    """Raises the reason why an attempt is not live; returns if it has ended and not been
+    superseded.
+    """
+    found = await connection.fetchrow(SQL.find_attempt, job_id, organization_id)
+    if found is None:
+        raise NotFound(f"there is no job {job_id}", reason="JOB_UNKNOWN", field="ref.job_id")
+    if found["attempt"] != attempt or not JobStatus(found["status"]).is_final:
+        raise Aborted(
+            f"attempt {attempt} of job {job_id} has been superseded", reason="ATTEMPT_SUPERSEDED"
+        )
+
+
+async def insert_lines(
+    connection: Connection, job_id: UUID, attempt: int, lines: Sequence[LogLine], log_bytes: int
+) -> None:
+    """Stores lines up to the log's size; then one line says that it is full."""
+    kept: list[LogLine] = []
+    size = log_bytes
+    for line in lines:
+        if size > LOG_BYTES_MAX:
+            break
+        text = line.text.encode()[:LOG_TEXT_BYTES_MAX].decode(errors="ignore").replace("\0", "")
+        size += len(text)
+        full = size > LOG_BYTES_MAX
+        kept.append(
+            LogLine(
+                sequence=line.sequence,
+                written_at=line.written_at,
+                level="warn" if full else line.level,
+                stage=line.stage,
+                text=TRUNCATED if full else text,
+            )
+        )
+    if kept:
+        await connection.execute(
+            SQL.insert_log_lines,
+            job_id,
+            attempt,
+            [line.sequence for line in kept],
+            [line.written_at for line in kept],
+            [line.level for line in kept],
+            [line.stage for line in kept],
+            [line.text for line in kept],
+        )
+        await connection.execute(SQL.add_log_bytes, job_id, size - log_bytes)
+
+
+class JobQueue:
+    """The queue as workers and watchers use it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def register(self, worker: Worker, now: datetime) -> None:
+        """Notes a provisioner, or that it is still there."""
+        async with self._database.read() as connection:
+            await connection.execute(
+                SQL.upsert_worker,
+                worker.id,
+                worker.name,
+                worker.version,
+                list(worker.provisioner_types),
+                worker.tags,
+                worker.key_id,
+                now,
+            )
+
+    async def acquire(self, worker: Worker, now: datetime) -> AcquiredJob | None:
+        """The next job the worker may run, now its own; None if there is none."""
+
+        async def work(connection: Connection) -> AcquiredJob | None:
+            job = await connection.fetchrow(
+                SQL.acquire_job,
+                worker.id,
+                list(worker.provisioner_types),
+                worker.tags,
+                worker.organization_id,
+                now,
+            )
+            if job is None:
+                return None
+            build = await connection.fetchrow(SQL.get_build_of_job, job["id"])
+            return _read_job(job, build)
+
+        return await self._database.transact(work)
+
+    async def heartbeat(
+        self,
+        job_id: UUID,
+        attempt: int,
+        organization_id: UUID | None,
+        lines: Sequence[LogLine],
+        now: datetime,
+    ) -> datetime | None:
+        """Keeps an attempt alive, stores its lines; returns since when it is asked to stop, if it
+        is.
+        """
+
+        async def work(connection: Connection) -> datetime | None:
+            job = await connection.fetchrow(SQL.renew_job, job_id, attempt, organization_id, now)
+            if job is None:
+                await _refuse(connection, job_id, attempt, organization_id)
+                raise Aborted(f"job {job_id} has ended", reason="JOB_ENDED")
+            await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
+            return job["cancel_requested_at"] if job["status"] == "canceling" else None
+
+        return await self._database.transact(work)
+
+    async def read_archive(self, job_id: UUID, attempt: int, organization_id: UUID | None) -> bytes:
+        """The files of the job's template version, as a gzipped tar."""
+        async with self._database.read() as connection:
+            await _must_be_live(connection, job_id, attempt, organization_id)
+            return await connection.fetchval(SQL.get_archive, job_id)
+
+    async def read_tfstate(
+        self, job_id: UUID, attempt: int, organization_id: UUID | None
+    ) -> bytes | None:
+        """The tfstate a job starts from."""
+        async with self._database.read() as connection:
+            await _must_be_live(connection, job_id, attempt, organization_id)
+            return await connection.fetchval(SQL.get_tfstate, job_id)
+
+    async def keep_tfstate(
+        self, job_id: UUID, attempt: int, organization_id: UUID | None, tfstate: bytes
+    ) -> None:
+        """Stores what a live attempt has made so far."""
+
+        async def work(connection: Connection) -> None:
+            if not await hold_attempt(connection, job_id, attempt, organization_id):
+                raise Aborted(f"job {job_id} has ended", reason="JOB_ENDED")
+            await connection.execute(SQL.update_tfstate, job_id, tfstate)
+
+        await self._database.transact(work)
+
+    async def list_lines(self, job_id: UUID, after: int, limit: int) -> tuple[LogLine, ...]:
+        """A page of a job's log."""
+        async with self._database.read() as connection:
+            records = await connection.fetch(SQL.list_log_lines, job_id, after, limit)
+        return tuple(
+            LogLine(
+                sequence=r["position"],
+                written_at=r["written_at"],
+                level=r["level"],
+                stage=r["stage"],
+                text=r["text"],
+            )
+            for r in records
+        )
+
+    async def list_silent(
+        self,
+        now: datetime,
+        *,
+        unconfirmed: timedelta,
+        hung: timedelta,
+        stale: timedelta,
+        limit: int,
+    ) -> tuple[SilentJob, ...]:
+        """Jobs nobody hears of, oldest first."""
+        async with self._database.read() as connection:
+            records = await connection.fetch(
+                SQL.list_silent_jobs, now - unconfirmed, now - hung, now - stale, limit
+            )
+        return tuple(
+            SilentJob(
+                id=r["id"],
+                status=JobStatus(r["status"]),
+                attempt=r["attempt"],
+                silence=Silence(r["silence"]),
+            )
+            for r in records
+        )
+
+    async def forget_workers(self, last_seen_before: datetime) -> None:
+        """Removes provisioners that have been gone for long."""
+        async with self._database.read() as connection:
+            await connection.execute(SQL.delete_old_workers, last_seen_before)
+
+
+async def _must_be_live(
+    connection: Connection, job_id: UUID, attempt: int, organization_id: UUID | None
+) -> None:
+    found = await connection.fetchrow(SQL.find_attempt, job_id, organization_id)
+    if found is None or found["attempt"] != attempt or JobStatus(found["status"]).is_final:
+        await _refuse(connection, job_id, attempt, organization_id)
+        raise Aborted(f"job {job_id} has ended", reason="JOB_ENDED")
+
+
+def _read_job(job: asyncpg.Record, build: asyncpg.Record | None) -> AcquiredJob:
+    return AcquiredJob(
+        id=job["id"],
+        attempt=job["attempt"],
+        kind=JobKind(job["kind"]),
+        provisioner_type=job["provisioner_type"],
+        traceparent=job["traceparent"],
+        template_version_id=job["template_version_id"],
+        archive_sha256=job["archive_sha256"],
+        template_name=job["template_name"],
+        version_name=job["version_name"],
+        parameters=job["parameters"],
+        workspace_id=job["workspace_id"],
+        build=_read_build(build) if build else None,
+    )
+
+
+def _read_build(build: asyncpg.Record) -> BuildOfJob:
+    return BuildOfJob(
+        build_id=build["build_id"],
+        workspace_id=build["workspace_id"],
+        workspace_name=build["workspace_name"],
+        transition=build["transition"],
+        stage=build["stage"],
+        parameters=build["parameters"],
+        previous_parameters=build["previous_parameters"] or {},
+        owner_id=build["owner_id"],
+        username=build["username"],
+        full_name=build["full_name"],
+        email=build["email"],
+        template_id=build["template_id"],
+        template_name=build["template_name"],
+        version_name=build["version_name"],
+        organization_name=build["organization_name"],
+    )

@@ -1,0 +1,33 @@
+"""The outbox: what a committed transaction promised to say on the bus, said at least once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from reconciler.store.db import Connection, Database
+from reconciler.store.queries import load_queries
+
+__all__ = ["Outbox"]
+
+SQL = load_queries("outbox")
+BATCH_MAX = 200
+
+
+class Outbox:
+    """Takes rows and hands them to whoever publishes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def drain(self, publish: Callable[[str, bytes], Awaitable[None]]) -> int:
+        """Publishes a batch; a row goes only when everything in the batch was said. Returns how
+        many.
+        """
+
+        async def work(connection: Connection) -> int:
+            rows = await connection.fetch(SQL.take_outbox, BATCH_MAX)
+            for row in sorted(rows, key=lambda r: r["id"]):
+                await publish(row["subject"], row["payload"])
+            return len(rows)
+
+        return await self._database.transact(work)

@@ -1,0 +1,309 @@
+"""Pools: the picture a plan is made of, and the small transactions that carry one out.
+
+Promises: `load_snapshot` sees one moment; every change re-reads what it is about to change, so that
+a workspace which changed hands since the picture was taken is left alone; a cancelled creation and
+its workspace go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from reconciler.core.identity import SYSTEM_USER_ID
+from reconciler.core.jobs import JobStatus
+from reconciler.core.pools import (
+    BuildHistory,
+    MemberRow,
+    PoolHealth,
+    PoolSnapshot,
+    PresetRow,
+    ScheduleRow,
+    Transition,
+)
+from reconciler.store.claims import NewIds, Wanted, insert_workspace
+from reconciler.store.db import Connection, Database
+from reconciler.store.queries import load_queries
+from reconciler.store.workspaces import QueuedBuild, insert_build
+from svckit.errors import NotFound
+
+__all__ = ["PoolTotals", "Pools"]
+
+SQL = load_queries("pools")
+BUILDS = load_queries("builds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolTotals:
+    """What pools of one template and preset name have done so far."""
+
+    template_name: str
+    preset_name: str
+    organization_name: str
+    created: int
+    failed: int
+    claimed: int
+
+
+class Pools:
+    """Reads and changes pools."""
+
+    def __init__(
+        self, database: Database, *, agent_timeout: timedelta, failure_lookback: timedelta
+    ) -> None:
+        self._database = database
+        self._agent_timeout = agent_timeout
+        self._failure_lookback = failure_lookback
+
+    async def load_snapshot(self, now: datetime) -> PoolSnapshot:
+        """Every pool at one moment."""
+        async with self._database.snapshot() as connection:
+            paused = bool(await connection.fetchval(SQL.is_paused))
+            presets = await connection.fetch(SQL.load_presets, SYSTEM_USER_ID)
+            members = await connection.fetch(
+                SQL.load_members, SYSTEM_USER_ID, now - self._agent_timeout
+            )
+            histories = await connection.fetch(SQL.load_histories, now - self._failure_lookback)
+        return PoolSnapshot(
+            taken_at=now,
+            paused=paused,
+            presets=tuple(map(_read_preset, presets)),
+            members=tuple(map(_read_member, members)),
+            histories=tuple(map(_read_history, histories)),
+        )
+
+    async def create_prebuild(
+        self, preset_id: UUID, ids: NewIds, name: str, now: datetime
+    ) -> QueuedBuild | None:
+        """Queues a new member; None if its version is no longer active or its pool has stopped."""
+
+        async def work(connection: Connection) -> QueuedBuild | None:
+            preset = await connection.fetchrow(SQL.check_creatable, preset_id)
+            if preset is None:
+                return None
+            wanted = Wanted(
+                organization_id=preset["organization_id"],
+                template_id=preset["template_id"],
+                version_id=preset["version_id"],
+                preset_id=preset_id,
+                owner_id=SYSTEM_USER_ID,
+                initiator_id=SYSTEM_USER_ID,
+                name=name,
+                parameters=preset["parameters"],
+                request_id=None,
+                requested_at=now,
+                traceparent="",
+            )
+            provisioner_type = await insert_workspace(connection, wanted, ids, now=now)
+            return QueuedBuild(
+                job_id=ids.job_id,
+                organization_id=preset["organization_id"],
+                provisioner_type=provisioner_type,
+            )
+
+        return await self._database.transact(work)
+
+    async def delete_prebuild(
+        self, workspace_id: UUID, reason: str, ids: NewIds, now: datetime
+    ) -> QueuedBuild | None:
+        """Queues a member's deletion; None if it is not the pool's any more or has a build under
+        way.
+        """
+
+        async def work(connection: Connection) -> QueuedBuild | None:
+            row = await connection.fetchrow(BUILDS.lock_workspace, workspace_id)
+            if (
+                row is None
+                or row["owner_id"] != SYSTEM_USER_ID
+                or row["deleted_at"] is not None
+                or not JobStatus(row["latest_job_status"]).is_final
+            ):
+                return None
+            return await insert_build(
+                connection,
+                row,
+                transition="delete",
+                version_id=row["latest_template_version_id"],
+                parameters=row["parameters"],
+                initiator_id=SYSTEM_USER_ID,
+                reason=reason,
+                is_system=True,
+                build_id=ids.build_id,
+                job_id=ids.job_id,
+                now=now,
+            )
+
+        return await self._database.transact(work)
+
+    async def cancel_creations(self, workspace_ids: Sequence[UUID], now: datetime) -> int:
+        """Cancels creations no worker has picked up, and removes them; returns how many."""
+
+        async def work(connection: Connection) -> int:
+            rows = await connection.fetch(
+                SQL.cancel_creations, list(workspace_ids), SYSTEM_USER_ID, now
+            )
+            return len(rows)
+
+        return await self._database.transact(work)
+
+    async def mark_health(
+        self, preset_id: UUID, health: PoolHealth, *, message: str, now: datetime
+    ) -> bool:
+        """Notes a pool's health and tells its admins the first time; returns whether it was
+        news.
+        """
+
+        async def work(connection: Connection) -> bool:
+            changed = await connection.fetchrow(SQL.mark_health, preset_id, health.value)
+            if changed is None:
+                return False
+            if message:
+                key = f"pool.{health.value}/{preset_id}"
+                await connection.execute(
+                    SQL.notify_once, key, preset_id, f"pool.{health.value}", message, now
+                )
+            return True
+
+        return await self._database.transact(work)
+
+    async def find_template(
+        self, name: str, organization_ids: Sequence[UUID] | None
+    ) -> tuple[UUID, UUID]:
+        """A template's id and organization by name; raises NotFound."""
+        async with self._database.read() as connection:
+            row = await connection.fetchrow(
+                SQL.find_template_id,
+                name,
+                None if organization_ids is None else list(organization_ids),
+            )
+        if row is None:
+            raise NotFound(
+                f'template: there is no template "{name}"',
+                reason="TEMPLATE_UNKNOWN",
+                field="template",
+            )
+        return row["id"], row["organization_id"]
+
+    async def find_presets(self, template_id: UUID, preset: str) -> tuple[UUID, ...]:
+        """Pools of the active version, all or one by name; raises NotFound for a name without a
+        pool.
+        """
+        async with self._database.read() as connection:
+            rows = await connection.fetch(SQL.find_pool_preset, template_id, preset)
+        if not rows and preset:
+            raise NotFound(
+                f'preset: the active version has no pool "{preset}"',
+                reason="POOL_UNKNOWN",
+                field="preset",
+            )
+        return tuple(r["id"] for r in rows)
+
+    async def set_paused(self, paused: bool, now: datetime) -> int:
+        """Pauses or resumes everything; returns 1 if that changed anything."""
+        async with self._database.read() as connection:
+            return _count(await connection.execute(SQL.set_paused, paused, now))
+
+    async def set_preset_paused(
+        self, template_id: UUID, preset: str, paused: bool, actor_id: UUID, now: datetime
+    ) -> int:
+        """Pauses or resumes one pool, or with an empty name all of the template; returns how many
+        changed.
+        """
+        async with self._database.read() as connection:
+            if paused:
+                done = await connection.execute(
+                    SQL.pause_presets, template_id, preset, actor_id, now
+                )
+            else:
+                done = await connection.execute(SQL.resume_presets, template_id, preset)
+        return _count(done)
+
+    async def invalidate(self, preset_ids: Sequence[UUID], now: datetime) -> int:
+        """Marks present members for replacement; returns how many."""
+        async with self._database.read() as connection:
+            return _count(
+                await connection.execute(
+                    SQL.invalidate_members, list(preset_ids), SYSTEM_USER_ID, now
+                )
+            )
+
+    async def resume(self, preset_id: UUID, now: datetime) -> bool:
+        """Lifts a hard limit; returns whether there was one."""
+        async with self._database.read() as connection:
+            return await connection.fetchval(SQL.resume_pool, preset_id, now) is not None
+
+    async def last_errors(self, preset_ids: Sequence[UUID]) -> dict[UUID, str]:
+        """Why each pool's newest first build failed; pools whose newest went well are left out."""
+        async with self._database.read() as connection:
+            rows = await connection.fetch(SQL.last_errors, list(preset_ids))
+        return {r["preset_id"]: r["error"] for r in rows if r["error"]}
+
+    async def totals(self) -> tuple[PoolTotals, ...]:
+        """What pools have done so far."""
+        async with self._database.read() as connection:
+            rows = await connection.fetch(SQL.count_claimed)
+        return tuple(PoolTotals(**dict(r)) for r in rows)
+
+
+def _count(tag: str) -> int:
+    return int(tag.rpartition(" ")[2])
+
+
+def _read_preset(r: asyncpg.Record) -> PresetRow:
+    return PresetRow(
+        preset_id=r["id"],
+        preset_name=r["name"],
+        template_id=r["template_id"],
+        template_name=r["template_name"],
+        template_version_id=r["version_id"],
+        template_version_name=r["version_name"],
+        organization_id=r["organization_id"],
+        organization_name=r["organization_name"],
+        is_version_active=r["is_active"],
+        is_template_retired=r["template_deleted"],
+        instances=r["instances"] or 0,
+        ttl_seconds=r["ttl_seconds"],
+        schedules=tuple(
+            ScheduleRow(cron=s["cron"], instances=s["instances"]) for s in r["schedules"]
+        ),
+        timezone=r["timezone"],
+        health=PoolHealth(r["health"]),
+        resumed_at=r["resumed_at"],
+        paused=r["is_paused"],
+    )
+
+
+def _read_member(r: asyncpg.Record) -> MemberRow:
+    job = JobStatus(r["latest_job_status"])
+    is_started = r["latest_transition"] == "start" and job is JobStatus.SUCCEEDED
+    return MemberRow(
+        workspace_id=r["id"],
+        preset_id=r["preset_id"],
+        template_version_id=r["latest_template_version_id"],
+        created_at=r["created_at"],
+        build_number=r["latest_build_number"],
+        transition=Transition(r["latest_transition"]),
+        job=job,
+        is_picked_up=job is not JobStatus.PENDING,
+        is_ready=is_started and r["is_ready"],
+        started_at=r["latest_build_finished_at"] if is_started else None,
+        first_ready_at=r["ready_at"],
+        is_invalidated=r["invalidated_at"] is not None,
+        delete_failure_count=r["delete_failures"],
+        delete_failed_at=r["delete_failed_at"],
+    )
+
+
+def _read_history(r: asyncpg.Record) -> BuildHistory:
+    return BuildHistory(
+        preset_id=r["preset_id"],
+        recent_failure_count=r["recent_failures"],
+        consecutive_failure_count=r["consecutive_failures"],
+        last_failed_at=r["last_failed_at"],
+        last_failed_created_at=r["last_failed_created_at"],
+        last_succeeded_created_at=r["last_succeeded_created_at"],
+    )

@@ -1,0 +1,108 @@
+-- name: check_agents
+-- Everything a reinit stream's answer depends on, for many agents at once.
+-- An agent made by a later build began under the claimant and has nothing to acknowledge.
+-- $1 token hashes
+SELECT asked.position, a.id AS agent_id, a.workspace_id, w.born_in_pool, c.id AS claim_id, c.claimant_id, c.built_at, c.error AS claim_error,
+       w.latest_job_status,
+       (d.applied_at IS NOT NULL OR d.failed_at IS NOT NULL OR a.created_at > c.built_at) AS is_acknowledged
+FROM unnest($1::bytea[]) WITH ORDINALITY AS asked (token_hash, position)
+JOIN agents a ON a.token_hash = asked.token_hash AND a.deleted_at IS NULL
+JOIN workspaces w ON w.id = a.workspace_id AND w.deleted_at IS NULL
+LEFT JOIN claims c ON c.workspace_id = w.id
+LEFT JOIN claim_deliveries d ON d.claim_id = c.id AND d.agent_id = a.id
+ORDER BY asked.position;
+
+-- name: record_reinit
+-- Notes one step of a claim at an agent, the first time it happens. No row if the claim is not this agent's or not yet built.
+-- $1 token hash, $2 claim, $3 step: delivered, applying, applied or failed, $4 error, $5 now
+INSERT INTO claim_deliveries AS d (claim_id, agent_id, delivered_at, applying_at, applied_at, failed_at, error)
+SELECT c.id, a.id, $5, CASE WHEN $3 = 'applying' THEN $5::timestamptz END, CASE WHEN $3 = 'applied' THEN $5::timestamptz END,
+       CASE WHEN $3 = 'failed' THEN $5::timestamptz END, $4
+FROM agents a JOIN claims c ON c.workspace_id = a.workspace_id
+WHERE a.token_hash = $1 AND a.deleted_at IS NULL AND c.id = $2 AND c.built_at IS NOT NULL
+ON CONFLICT (claim_id, agent_id) DO UPDATE SET
+    delivered_at = coalesce(d.delivered_at, excluded.delivered_at),
+    applying_at = coalesce(d.applying_at, excluded.applying_at),
+    applied_at = coalesce(d.applied_at, excluded.applied_at),
+    failed_at = coalesce(d.failed_at, excluded.failed_at),
+    error = CASE WHEN d.error = '' THEN excluded.error ELSE d.error END
+RETURNING claim_id;
+
+-- name: close_claims
+-- Notes when every agent of a claim has been told, and when every one has applied it.
+-- $1 claims, $2 now
+WITH progress AS (
+    SELECT c.id, bool_and(d.delivered_at IS NOT NULL) AS delivered, bool_and(d.applied_at IS NOT NULL) AS applied,
+           max(d.delivered_at) AS delivered_at, max(d.applied_at) AS applied_at, max(d.error) AS error
+    FROM claims c
+    JOIN agents a ON a.workspace_id = c.workspace_id AND a.deleted_at IS NULL AND a.created_at <= c.built_at
+    LEFT JOIN claim_deliveries d ON d.claim_id = c.id AND d.agent_id = a.id
+    WHERE c.id = ANY ($1::uuid[])
+    GROUP BY c.id
+)
+UPDATE claims SET
+    delivered_at = coalesce(claims.delivered_at, CASE WHEN progress.delivered THEN coalesce(progress.delivered_at, $2::timestamptz) END),
+    applied_at = coalesce(claims.applied_at, CASE WHEN progress.applied THEN coalesce(progress.applied_at, $2::timestamptz) END),
+    error = CASE WHEN claims.error = '' THEN coalesce(progress.error, '') ELSE claims.error END
+FROM progress WHERE claims.id = progress.id
+RETURNING claims.workspace_id, claims.claimed_at, claims.applied_at;
+
+-- name: get_manifest
+-- What an agent has to run, and for whom.
+-- $1 token hash
+SELECT a.id AS agent_id, a.name AS agent_name, a.workspace_id, a.manifest, w.name AS workspace_name, w.born_in_pool,
+       u.id AS owner_id, u.username AS owner_name, u.is_system, c.id AS claim_id, c.built_at
+FROM agents a
+JOIN workspaces w ON w.id = a.workspace_id
+JOIN users u ON u.id = w.owner_id
+LEFT JOIN claims c ON c.workspace_id = w.id
+WHERE a.token_hash = $1 AND a.deleted_at IS NULL;
+
+-- name: record_lifecycle
+-- Notes what an agent says of itself; an older word never replaces a newer one.
+-- $1 token hash, $2 lifecycle, $3 changed at, $4 error, $5 now
+UPDATE agents SET lifecycle = $2, lifecycle_changed_at = $3, lifecycle_error = $4, last_seen_at = greatest(last_seen_at, $5),
+       disconnected_at = CASE WHEN disconnected_at >= $5 THEN disconnected_at END,
+       first_ready_at = CASE WHEN $2 = 'ready' THEN coalesce(first_ready_at, $5) ELSE first_ready_at END
+WHERE token_hash = $1 AND deleted_at IS NULL AND (lifecycle_changed_at IS NULL OR lifecycle_changed_at <= $3)
+RETURNING workspace_id;
+
+-- name: find_agent
+-- Finds an agent by its token.
+-- $1 token hash
+SELECT id, workspace_id, log_bytes FROM agents WHERE token_hash = $1 AND deleted_at IS NULL;
+
+-- name: record_connected
+-- Notes that agents are connected. Returns the workspaces for which this is news.
+-- $1 token hashes, $2 now, $3 those seen after this were connected already
+WITH seen AS (
+    SELECT id, workspace_id, (last_seen_at IS NULL OR last_seen_at <= $3 OR disconnected_at >= last_seen_at) AS is_news
+    FROM agents WHERE token_hash = ANY ($1::bytea[]) AND deleted_at IS NULL
+    ORDER BY id FOR UPDATE
+), noted AS (
+    UPDATE agents SET last_seen_at = $2, disconnected_at = NULL FROM seen WHERE agents.id = seen.id
+)
+SELECT DISTINCT workspace_id FROM seen WHERE is_news;
+
+-- name: record_disconnected
+-- Notes that agents have gone.
+-- $1 token hashes, $2 now
+WITH gone AS (
+    SELECT id FROM agents WHERE token_hash = ANY ($1::bytea[]) AND deleted_at IS NULL ORDER BY id FOR UPDATE
+)
+UPDATE agents SET disconnected_at = $2 FROM gone WHERE agents.id = gone.id
+RETURNING workspace_id;
+
+-- name: insert_agent_logs
+-- Stores lines of an agent's scripts.
+-- $1 agent, $2 times, $3 levels, $4 stages, $5 texts, $6 how many bytes they are
+WITH counted AS (
+    UPDATE agents SET log_bytes = log_bytes + $6 WHERE id = $1
+)
+INSERT INTO agent_logs (agent_id, written_at, level, stage, text)
+SELECT $1, line.* FROM unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[]) AS line;
+
+-- name: list_pools_of_workspaces
+-- The presets workspaces of the pool belong to.
+-- $1 workspaces, $2 the pool's user
+SELECT DISTINCT preset_id FROM workspaces WHERE id = ANY ($1::uuid[]) AND owner_id = $2 AND preset_id IS NOT NULL;

@@ -1,0 +1,174 @@
+-- name: load_presets
+-- Every preset that keeps a pool and could need work: of active versions, or with members left.
+-- $1 the pool's user
+SELECT p.id, p.name, p.instances, p.ttl_seconds, p.timezone, p.schedules, p.health, p.resumed_at, p.is_default,
+       v.id AS version_id, v.name AS version_name, t.id AS template_id, t.name AS template_name, t.organization_id,
+       o.name AS organization_name, t.deleted_at IS NOT NULL AS template_deleted,
+       coalesce(t.active_version_id = v.id, false) AS is_active,
+       EXISTS (SELECT FROM pool_pauses x WHERE x.template_id = t.id AND x.preset_name IN ('', p.name)) AS is_paused
+FROM presets p
+JOIN template_versions v ON v.id = p.template_version_id
+JOIN templates t ON t.id = v.template_id
+JOIN organizations o ON o.id = t.organization_id
+WHERE p.instances IS NOT NULL
+  AND ((t.active_version_id = v.id AND t.deleted_at IS NULL)
+       OR EXISTS (SELECT FROM workspaces w WHERE w.preset_id = p.id AND w.owner_id = $1 AND w.deleted_at IS NULL AND w.born_in_pool))
+ORDER BY o.name, t.name, p.name, v.created_at;
+
+-- name: load_members
+-- Every prebuild, with its latest build and what its agents say.
+-- $1 the pool's user, $2 agents seen after this are connected
+SELECT w.id, w.preset_id, w.latest_template_version_id, w.created_at, w.invalidated_at, w.latest_transition, w.latest_job_status,
+       w.latest_build_number, w.latest_build_finished_at, coalesce(a.is_ready, false) AS is_ready, a.ready_at,
+       coalesce(d.failures, 0) AS delete_failures, d.failed_at AS delete_failed_at
+FROM workspaces w
+LEFT JOIN LATERAL (
+    SELECT bool_and(lifecycle = 'ready' AND last_seen_at IS NOT NULL AND last_seen_at > $2
+                    AND (disconnected_at IS NULL OR disconnected_at < last_seen_at)) AS is_ready,
+           CASE WHEN bool_and(first_ready_at IS NOT NULL) THEN max(first_ready_at) END AS ready_at
+    FROM agents WHERE workspace_id = w.id AND deleted_at IS NULL
+) a ON true
+LEFT JOIN LATERAL (
+    SELECT count(*) AS failures, max(j.finished_at) AS failed_at
+    FROM workspace_builds b JOIN jobs j ON j.id = b.job_id
+    WHERE w.latest_transition = 'delete' AND b.workspace_id = w.id AND b.transition = 'delete' AND j.status IN ('failed', 'canceled')
+) d ON true
+WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
+ORDER BY w.preset_id, w.created_at, w.id;
+
+-- name: load_histories
+-- How creations of active pools ended: the first build failed, the member was deleted as never ready, or it went well.
+-- $1 failures since then are recent
+WITH ends AS (
+    SELECT w.preset_id, w.created_at, coalesce(d.created_at, j.finished_at) AS ended_at, j.status = 'failed' OR d.created_at IS NOT NULL AS failed
+    FROM templates t
+    JOIN presets p ON p.template_version_id = t.active_version_id AND p.instances IS NOT NULL
+    JOIN workspaces w ON w.preset_id = p.id AND w.born_in_pool
+    JOIN workspace_builds b ON b.workspace_id = w.id AND b.number = 1
+    JOIN jobs j ON j.id = b.job_id AND j.status IN ('failed', 'succeeded')
+    LEFT JOIN LATERAL (
+        SELECT min(n.created_at) AS created_at FROM workspace_builds n WHERE n.workspace_id = w.id AND n.reason = 'never_ready'
+    ) d ON true
+    WHERE t.deleted_at IS NULL
+), successes AS (
+    SELECT preset_id, max(ended_at) AS last_at, max(created_at) AS last_created_at FROM ends WHERE NOT failed GROUP BY preset_id
+)
+SELECT e.preset_id,
+       count(*) FILTER (WHERE failed AND ended_at > $1) AS recent_failures,
+       count(*) FILTER (WHERE failed AND (s.last_at IS NULL OR ended_at > s.last_at)) AS consecutive_failures,
+       max(ended_at) FILTER (WHERE failed) AS last_failed_at,
+       max(created_at) FILTER (WHERE failed) AS last_failed_created_at,
+       max(s.last_created_at) AS last_succeeded_created_at
+FROM ends e LEFT JOIN successes s USING (preset_id)
+GROUP BY e.preset_id;
+
+-- name: last_errors
+-- Why the newest failed first build of each pool failed, if nothing has gone well since.
+-- $1 presets
+SELECT DISTINCT ON (w.preset_id) w.preset_id, j.error
+FROM workspaces w
+JOIN workspace_builds b ON b.workspace_id = w.id AND b.number = 1
+JOIN jobs j ON j.id = b.job_id AND j.finished_at IS NOT NULL
+WHERE w.preset_id = ANY ($1::uuid[]) AND w.born_in_pool
+ORDER BY w.preset_id, j.finished_at DESC;
+
+-- name: is_paused
+-- Whether reconciliation is paused everywhere.
+SELECT coalesce((SELECT value = 'true'::jsonb FROM settings WHERE name = 'reconciliation_paused'), false);
+
+-- name: set_paused
+-- Pauses or resumes reconciliation everywhere.
+-- $1 paused, $2 now
+INSERT INTO settings (name, value, updated_at) VALUES ('reconciliation_paused', to_jsonb($1::boolean), $2)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at WHERE settings.value <> excluded.value;
+
+-- name: pause_presets
+-- Pauses pools by name.
+-- $1 template, $2 preset name or empty for all, $3 who, $4 now
+INSERT INTO pool_pauses (template_id, preset_name, paused_by, paused_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING;
+
+-- name: resume_presets
+-- Lifts a pause by name; resuming the whole template lifts each.
+-- $1 template, $2 preset name or empty for all
+DELETE FROM pool_pauses WHERE template_id = $1 AND ($2 = '' OR preset_name IN ('', $2));
+
+-- name: find_template_id
+-- Finds a template by its name.
+-- $1 template name, $2 organizations the caller may see or null for all
+SELECT id, organization_id, active_version_id FROM templates
+WHERE name = $1 AND deleted_at IS NULL AND ($2::uuid[] IS NULL OR organization_id = ANY ($2))
+ORDER BY created_at LIMIT 1;
+
+-- name: find_pool_preset
+-- Finds the presets of a template's active version, or one by name.
+-- $1 template, $2 preset name or empty for all
+SELECT p.id, p.name FROM presets p JOIN templates t ON t.active_version_id = p.template_version_id
+WHERE t.id = $1 AND ($2 = '' OR p.name = $2) AND p.instances IS NOT NULL;
+
+-- name: invalidate_members
+-- Marks present members of pools for replacement.
+-- $1 presets, $2 the pool's user, $3 now
+UPDATE workspaces SET invalidated_at = $3
+WHERE preset_id = ANY ($1::uuid[]) AND owner_id = $2 AND deleted_at IS NULL AND invalidated_at IS NULL AND latest_transition = 'start';
+
+-- name: resume_pool
+-- Lifts a hard limit or a refused validation.
+-- $1 preset, $2 now
+UPDATE presets SET health = 'healthy', resumed_at = $2 WHERE id = $1 AND health <> 'healthy' RETURNING id;
+
+-- name: mark_health
+-- Notes that a pool stopped creating; no row if it was known.
+-- $1 preset, $2 health
+UPDATE presets SET health = $2 WHERE id = $1 AND health <> $2 RETURNING id;
+
+-- name: notify_once
+-- Tells a pool's admins something, the first time.
+-- $1 key, $2 preset, $3 kind, $4 message, $5 now
+INSERT INTO notifications (key, organization_id, kind, message, created_at)
+SELECT $1, t.organization_id, $3, $4, $5
+FROM presets p JOIN template_versions v ON v.id = p.template_version_id JOIN templates t ON t.id = v.template_id
+WHERE p.id = $2
+ON CONFLICT DO NOTHING;
+
+-- name: check_creatable
+-- Holds a preset while a prebuild of it is made; no row if its version is no longer active.
+-- $1 preset
+SELECT p.id, p.parameters, v.id AS version_id, v.parameters AS version_parameters, t.id AS template_id, t.organization_id
+FROM presets p
+JOIN template_versions v ON v.id = p.template_version_id
+JOIN templates t ON t.id = v.template_id AND t.active_version_id = v.id
+WHERE p.id = $1 AND t.deleted_at IS NULL AND p.health = 'healthy'
+FOR SHARE OF t;
+
+-- name: cancel_creations
+-- Cancels first builds of the pool that no worker has picked up and removes their workspaces with them, all in one statement.
+-- $1 workspaces, $2 the pool's user, $3 now
+WITH waiting AS (
+    SELECT j.id AS job_id, w.id AS workspace_id
+    FROM workspaces w
+    JOIN jobs j ON j.id = w.latest_job_id
+    WHERE w.id = ANY ($1::uuid[]) AND w.owner_id = $2 AND w.latest_build_number = 1 AND w.latest_transition = 'start'
+      AND j.status = 'pending' AND w.deleted_at IS NULL
+    FOR UPDATE OF j, w SKIP LOCKED
+), cancelled AS (
+    UPDATE jobs SET status = 'canceled', finished_at = $3, cancel_requested_at = $3, error = 'the pool no longer needs it'
+    FROM waiting WHERE jobs.id = waiting.job_id
+)
+UPDATE workspaces SET deleted_at = $3, latest_job_status = 'canceled', latest_build_finished_at = $3
+FROM waiting WHERE workspaces.id = waiting.workspace_id
+RETURNING workspaces.id;
+
+-- name: count_claimed
+-- How many prebuilds of each template and preset name were made, failed and claimed so far.
+SELECT t.name AS template_name, p.name AS preset_name, o.name AS organization_name,
+       count(*) AS created, count(*) FILTER (WHERE j.status = 'failed') AS failed, count(c.id) AS claimed
+FROM workspaces w
+JOIN presets p ON p.id = w.preset_id
+JOIN template_versions v ON v.id = p.template_version_id
+JOIN templates t ON t.id = v.template_id
+JOIN organizations o ON o.id = t.organization_id
+JOIN workspace_builds b ON b.workspace_id = w.id AND b.number = 1
+JOIN jobs j ON j.id = b.job_id
+LEFT JOIN claims c ON c.workspace_id = w.id
+WHERE w.born_in_pool
+GROUP BY t.name, p.name, o.name;

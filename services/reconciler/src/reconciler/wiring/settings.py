@@ -1,0 +1,105 @@
+"""What an operator decides about the reconciler. Flags, then WARMPOOL_RECONCILER_* variables, then
+a file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from svckit.errors import InvalidArgument
+from svckit.settings import ServiceSettings, service_config
+
+__all__ = ["ReconcilerSettings"]
+
+
+class ReconcilerSettings(ServiceSettings):
+    """The control plane's settings."""
+
+    model_config = service_config("reconciler")
+
+    database_url: SecretStr = Field(
+        default=SecretStr(""), description="Postgres, postgresql://user:password@host/database"
+    )
+    database_url_file: Path | None = Field(
+        default=None, description="A file that holds the database URL"
+    )
+    database_pool_max: int = Field(
+        default=16, ge=4, le=500, description="Connections to Postgres; the pool loop takes half"
+    )
+    nats_url: SecretStr = Field(
+        default=SecretStr("nats://127.0.0.1:4222"), description="The NATS server"
+    )
+    agent_url: str = Field(
+        default="http://127.0.0.1:7443",
+        description="Where agents find their gateway, as templates see it",
+    )
+    migrate: bool = Field(default=True, description="Bring the schema up to date before serving")
+    bootstrap_owner_token_file: Path | None = Field(
+        default=None, description="The token of the first owner, user admin"
+    )
+    bootstrap_provisioner_key_file: Path | None = Field(
+        default=None, description="The key of the first provisioners"
+    )
+    bootstrap_gateway_key_file: Path | None = Field(
+        default=None, description="The key of the agent gateways"
+    )
+    reconcile_tick_seconds: float = Field(
+        default=15.0, ge=0.1, le=3600, description="Between two looks at the pools without a hint"
+    )
+    agent_timeout_seconds: float = Field(
+        default=60.0,
+        ge=5,
+        le=3600,
+        description="An agent not heard of for so long is not connected",
+    )
+    heartbeat_seconds: float = Field(
+        default=3.0, ge=0.1, le=60, description="Between two signs of life of a running job"
+    )
+    cancel_grace_seconds: float = Field(
+        default=60.0, ge=1, le=3600, description="From the request to stop a job to force"
+    )
+    job_unconfirmed_seconds: float = Field(
+        default=15.0, ge=1, le=600, description="A job without a first heartbeat goes back"
+    )
+    job_hung_seconds: float = Field(
+        default=300.0, ge=5, le=86400, description="A running job without a heartbeat is settled"
+    )
+    job_pending_seconds: float = Field(
+        default=1800.0, ge=10, le=604800, description="A job no provisioner takes fails"
+    )
+    reaper_tick_seconds: float = Field(
+        default=5.0, ge=0.1, le=600, description="Between two looks for silent jobs"
+    )
+    pool_backoff_seconds: float = Field(
+        default=60.0, ge=0, le=86400, description="Backoff per recent failure of a pool"
+    )
+    pool_failure_lookback_seconds: float = Field(
+        default=3600.0, ge=1, le=604800, description="How long a failure counts"
+    )
+    pool_failure_hard_limit: int = Field(
+        default=3, ge=0, le=1000, description="Failures in a row that stop a pool; 0 never stops"
+    )
+    pool_never_ready_seconds: float = Field(
+        default=1800.0, ge=1, le=604800, description="A prebuild not ready by then is replaced"
+    )
+    pool_jobs_in_flight_max: int = Field(
+        default=50, ge=1, le=100000, description="Prebuild jobs that may wait or run at once"
+    )
+    claim_events_raw: bool = Field(
+        default=False, description="Write claim events as older gateways expect them"
+    )
+
+    def read_database_url(self) -> str:
+        """The URL, from the file if one is given; raises InvalidArgument if there is none."""
+        if self.database_url_file is not None:
+            return self.database_url_file.read_text().strip()
+        url = self.database_url.get_secret_value()
+        if not url:
+            raise InvalidArgument(
+                "database_url: missing; give --database-url-file or"
+                " WARMPOOL_RECONCILER_DATABASE_URL",
+                field="database_url",
+            )
+        return url
