@@ -1,8 +1,9 @@
 """Who calls, and whether they may.
 
-The server asks the proto which permission a method needs (`warmpool.common.v1.permission`) and the service's `Authorizer`
-whether the bearer token grants it. A method that declares no permission is refused: forgetting it locks a door, it never opens
-one. Tokens are 256 random bits, so their SHA-256 is all a database needs to keep.
+The server asks the proto which permission a method needs (`warmpool.common.v1.permission`) and the
+service's `Authorizer` whether the bearer token grants it. A method that declares no permission is
+refused: forgetting it locks a door, it never opens one. Tokens are 256 random bits, so their
+SHA-256 is all a database needs to keep.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Authorizer(Protocol):
     """Decides who may call what."""
 
     async def authorize(self, method: str, permission: str, token: str | None) -> object:
-        """The principal behind `token` if it holds `permission` for `method` ("/package.Service/Method").
+        """The principal behind `token` if it holds `permission` for `method`
+        ("/package.Service/Method").
 
         `token` is None if the call had none. Raises `Unauthenticated` or `PermissionDenied`.
         """

@@ -1,7 +1,8 @@
 """How long to wait before trying again.
 
-Full jitter: each delay is drawn evenly from zero up to a ceiling that doubles until its maximum. After a crash of what everyone
-depends on, the attempts of many clients spread over the whole window rather than arriving together.
+Full jitter: each delay is drawn evenly from zero up to a ceiling that doubles until its maximum.
+After a crash of what everyone depends on, the attempts of many clients spread over the whole window
+rather than arriving together.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@
 
     StartFailed              the process cannot start; the operator must act
 
-`svckit.status` is the one place that turns a `ServiceError` into a gRPC status. This module is pure: a core may import it and
-derive errors of its own, which keep the status of the kind they derive from.
+`svckit.status` is the one place that turns a `ServiceError` into a gRPC status. This module is
+pure: a core may import it and derive errors of its own, which keep the status of the kind they
+derive from.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ _NO_METADATA: Mapping[str, str] = MappingProxyType({})
 class ServiceError(Exception):
     """Something a caller is told. Raise one of the kinds below, never this one.
 
-    The message is shown to the caller: it names the field, what was wrong and what is allowed, and holds no secret.
+    The message is shown to the caller: it names the field, what was wrong and what is allowed, and
+    holds no secret.
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class ServiceError(Exception):
     ) -> None:
         """Make one.
 
-        `reason` is a constant for programs ("TEMPLATE_UNKNOWN"; "" stands for the kind's own name), `field` the path of the
-        wrong request field, `metadata` what a program may want to know, `retry_after_seconds` when repeating may help.
+        `reason` is a constant for programs ("TEMPLATE_UNKNOWN"; "" stands for the kind's own name),
+        `field` the path of the wrong request field, `metadata` what a program may want to know,
+        `retry_after_seconds` when repeating may help.
         """
         super().__init__(message)
         self.message = message
@@ -110,4 +113,4 @@ class Internal(ServiceError):
 
 
 class StartFailed(Exception):
-    """The process cannot start. The message is one line for its operator; the process exits with 1."""
+    """The process cannot start. The message is one line for its operator; the exit code is 1."""

@@ -1,10 +1,11 @@
 """Typed logging: one constant sentence, and fields from `LogFields` only.
 
-The type checker refuses a message that is not a literal, a field that is not listed, a value of the wrong type, and anything
-positional after the message. So a line can be searched by its sentence, and nothing secret slips in through a format string.
+The type checker refuses a message that is not a literal, a field that is not listed, a value of the
+wrong type, and anything positional after the message. So a line can be searched by its sentence,
+and nothing secret slips in through a format string.
 
-Lines are JSON on stdout, one object each. When a span is current they carry its trace id and span id: the log is how one finds
-the trace. Lines of third-party libraries take the same shape.
+Lines are JSON on stdout, one object each. When a span is current they carry its trace id and span
+id: the log is how one finds the trace. Lines of third-party libraries take the same shape.
 """
 
 from __future__ import annotations
@@ -117,8 +118,8 @@ def get_logger(name: str) -> Logger:
 def setup_logging(service: str, level: str = "INFO", stream: TextIO | None = None) -> None:
     """Write the process' log lines of `level` and above to `stream` (default stdout).
 
-    Call it once, before the first channel or server: gRPC can deadlock on a later change. Raises ValueError for a level that is
-    not in `LEVELS`.
+    Call it once, before the first channel or server: gRPC can deadlock on a later change. Raises
+    ValueError for a level that is not in `LEVELS`.
     """
     if level not in LEVELS:
         raise ValueError(f"level is {level!r}: allowed are {', '.join(LEVELS)}")

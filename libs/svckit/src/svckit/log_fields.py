@@ -1,7 +1,8 @@
 """Every field a log line may carry, and its type.
 
-One name for one thing over all services, so that a search over the logs of all of them needs one name. Ids are written as text.
-Add a line here before using a new field; the type checker refuses names that are not listed.
+One name for one thing over all services, so that a search over the logs of all of them needs one
+name. Ids are written as text. Add a line here before using a new field; the type checker refuses
+names that are not listed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ __all__ = ["LogFields"]
 
 
 class LogFields(TypedDict, total=False):
-    """The fields of a log line. Durations are seconds; `action` is what the loop or method was doing."""
+    """The fields of a log line. Durations are seconds; `action` is what the loop or method was
+    doing.
+    """
 
     action: str
     # Whom and what it is about.

@@ -1,7 +1,7 @@
 """A signal that says only "look now".
 
-Nudges coalesce: a hundred before the loop looks are one look. A nudge between two waits is kept, so a loop that looks after each
-`wait` misses nothing. One waiter per nudge.
+Nudges coalesce: a hundred before the loop looks are one look. A nudge between two waits is kept, so
+a loop that looks after each `wait` misses nothing. One waiter per nudge.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Nudge:
         self._event.set()
 
     async def wait(self, timeout_seconds: float) -> bool:
-        """Wait for a nudge, at most `timeout_seconds`; True if there was one, which is now used up."""
+        """Wait for a nudge, at most `timeout_seconds`; True if there was one: it is used up."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._event.wait()

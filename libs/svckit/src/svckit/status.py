@@ -1,13 +1,15 @@
 """The one table from errors to gRPC statuses, and back.
 
-A status carries google.rpc details, so that clients act on fields rather than on text: ErrorInfo (reason, domain "warmpool",
-metadata) always, BadRequest if a request field is to blame, RetryInfo if repeating may help and when.
+A status carries google.rpc details, so that clients act on fields rather than on text: ErrorInfo
+(reason, domain "warmpool", metadata) always, BadRequest if a request field is to blame, RetryInfo
+if repeating may help and when.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Never
 
 import grpc
@@ -15,7 +17,6 @@ import grpc.aio
 from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from svckit import errors
 
@@ -42,18 +43,22 @@ _CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
 
 @dataclass(frozen=True)
 class RemoteError:
-    """What a server told about a failed call. Absent details are empty, never guessed from the text."""
+    """What a server told about a failed call. Absent details are empty, never guessed from the
+    text.
+    """
 
     code: grpc.StatusCode
     message: str
     reason: str = ""
     field: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     retry_after_seconds: float | None = None
 
 
 def code_of(error: errors.ServiceError) -> grpc.StatusCode:
-    """The code of an error: that of the nearest kind in the table. INTERNAL if it derives from none."""
+    """The code of an error: that of the nearest kind in the table. INTERNAL if it derives from
+    none.
+    """
     for kind in type(error).__mro__:
         code = _CODES.get(kind)
         if code is not None:
@@ -88,26 +93,27 @@ async def abort_with(
     context: grpc.aio.ServicerContext[Any, Any], error: errors.ServiceError
 ) -> Never:
     """End the call with the status of `error`. Never returns: it raises what ends the handler."""
-    await context.abort_with_status(rpc_status.to_status(encode_status(error)))
+    status = encode_status(error)
+    await context.abort(
+        code_of(error), status.message, ((_DETAILS_KEY, status.SerializeToString()),)
+    )
 
 
 def read_error(rpc_error: grpc.RpcError) -> RemoteError:
-    """What the server told. Damaged details count as absent. An error that is no status has code UNKNOWN."""
+    """What the server told. Damaged details count as absent. An error that is no status has code
+    UNKNOWN.
+    """
     if not isinstance(rpc_error, grpc.aio.AioRpcError):
         return RemoteError(code=grpc.StatusCode.UNKNOWN, message=str(rpc_error))
-    details = _read_details(rpc_error)
-    info, bad, retry = (
-        error_details_pb2.ErrorInfo(),
-        error_details_pb2.BadRequest(),
-        error_details_pb2.RetryInfo(),
-    )
+    info = error_details_pb2.ErrorInfo()
+    bad = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
     retry_after_seconds: float | None = None
-    for detail in details:
-        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
-            detail.Unpack(info)
-        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
-            detail.Unpack(bad)
-        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) and detail.Unpack(retry):
+    for detail in _read_details(rpc_error):
+        for message in (info, bad, retry):
+            if detail.TypeName() == message.DESCRIPTOR.full_name:
+                _unpack(detail, message)
+        if detail.TypeName() == retry.DESCRIPTOR.full_name:
             retry_after_seconds = retry.retry_delay.ToNanoseconds() / _NANOSECONDS
     return RemoteError(
         code=rpc_error.code(),
@@ -123,6 +129,13 @@ def _pack(detail: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(detail)
     return packed
+
+
+def _unpack(detail: any_pb2.Any, into: Message) -> None:
+    try:
+        into.ParseFromString(detail.value)
+    except DecodeError:
+        into.Clear()
 
 
 def _read_details(error: grpc.aio.AioRpcError) -> list[any_pb2.Any]:

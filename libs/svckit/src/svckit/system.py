@@ -1,7 +1,7 @@
 """The real clock and the real dice.
 
-Nothing else in the services reads time or chance: both are arguments, so that a test can own them. What `testkit` offers in
-their place has the same two protocols.
+Nothing else in the services reads time or chance: both are arguments, so that a test can own them.
+What `testkit` offers in their place has the same two protocols.
 """
 
 from __future__ import annotations

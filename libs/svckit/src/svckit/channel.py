@@ -1,0 +1,76 @@
+"""The one way to open a channel: keepalive, the token, the trace and a bound on every call.
+
+Open one long-lived channel per peer and close it at the end. A peer that froze is noticed within
+about 40 s; a call without a deadline of its own ends after `unary_seconds_max`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import grpc
+import grpc.aio
+
+from svckit.interceptors.client import client_interceptors
+from svckit.tls import ClientTls
+
+__all__ = ["MESSAGE_BYTES_MAX", "ClientTls", "open_channel"]
+
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+UNARY_SECONDS_MAX = 60.0
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # The one that bounds how long a frozen peer goes unnoticed; its default is 60 s.
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 10_000),
+    ("grpc.dns_min_time_between_resolutions_ms", 10_000),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+)
+
+
+def open_channel(
+    address: str,
+    *,
+    token: Callable[[], str] | str | None,
+    tls: ClientTls | None = None,
+    unary_seconds_max: float = UNARY_SECONDS_MAX,
+) -> grpc.aio.Channel:
+    """A channel to `address`: "host:port", "http://host:port" or "https://host:port".
+
+    With "https" or `tls` the channel is encrypted. `token` is sent as bearer with every call; give a
+    function if it can change. A unary call without a deadline gets `unary_seconds_max`.
+    Raises ValueError for any other address or for "http" with `tls`, StartFailed for an unreadable
+    TLS file.
+    """
+    target, encrypted = _parse(address)
+    if tls is not None and address.startswith("http://"):
+        raise ValueError(f"address is {address!r} but TLS is configured: use https://")
+    options: list[tuple[str, int | str]] = list(_OPTIONS)
+    take_token = (lambda: token) if isinstance(token, str) else token
+    interceptors = client_interceptors(take_token, unary_seconds_max)
+    if tls is None and not encrypted:
+        return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+    tls = tls or ClientTls()
+    if tls.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    return grpc.aio.secure_channel(
+        target, tls.credentials(), options=options, interceptors=interceptors
+    )
+
+
+def _parse(address: str) -> tuple[str, bool]:
+    scheme, separator, rest = address.partition("://")
+    target = (rest if separator else address).removesuffix("/")
+    host, _, port = target.rpartition(":")
+    known = not separator or scheme in {"http", "https"}
+    if not known or not host or "/" in target or not port.isdigit() or int(port) > 65535:
+        raise ValueError(
+            f"address is {address!r}: allowed are host:port, http://host:port and https://host:port"
+        )
+    return target, separator != "" and scheme == "https"

@@ -1,0 +1,1 @@
+"""What surrounds every call of a server, one concern per file."""

@@ -1,0 +1,40 @@
+"""Bounds unary calls whose client set no deadline.
+
+A client's own deadline is enforced by gRPC. This is for the one that forgot: its call must not hold
+a connection to the database for ever. Streams end by drain, by their client or by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import grpc
+
+from svckit.interceptors.around import AroundInterceptor, Call
+
+__all__ = ["deadline_interceptor"]
+
+
+def deadline_interceptor(unary_seconds_max: float) -> AroundInterceptor:
+    """The interceptor that ends a unary call after `unary_seconds_max` with DEADLINE_EXCEEDED."""
+
+    @asynccontextmanager
+    async def around(call: Call) -> AsyncGenerator[None]:
+        if not call.unary:
+            yield
+            return
+        bound = asyncio.timeout(unary_seconds_max)
+        try:
+            async with bound:
+                yield
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            await call.context.abort(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                f"{call.method} took longer than {unary_seconds_max:g} s",
+            )
+
+    return AroundInterceptor(around)

@@ -1,0 +1,92 @@
+"""Measures and traces every call.
+
+The context in the call's metadata (W3C) becomes current, so that whatever the handler does, sends or
+logs belongs to the caller's trace. A unary call gets a span of its own. A stream gets none: a span of
+hours is useless, and lost in a crash; what happens in a stream is traced event by event by its
+handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import grpc
+import grpc.aio
+from opentelemetry import context as otel_context
+from opentelemetry import propagate, trace
+
+from svckit.interceptors.around import AroundInterceptor, Call, Context
+from svckit.metrics import CALL_DURATION, CALLS_OPEN, CALLS_STARTED
+
+__all__ = ["observe_interceptor"]
+
+_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+_FAULTS = {"UNKNOWN", "INTERNAL", "DATA_LOSS", "UNIMPLEMENTED", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
+
+_tracer = trace.get_tracer("svckit")
+
+
+def observe_interceptor(monotonic: Callable[[], float]) -> AroundInterceptor:
+    """The interceptor. It belongs outside of all others: it sees the status they leave."""
+
+    @asynccontextmanager
+    async def around(call: Call) -> AsyncGenerator[None]:
+        if call.exempt:
+            yield
+            return
+        started_seconds = monotonic()
+        method = {"grpc.method": call.method.removeprefix("/")}
+        CALLS_STARTED.add(1, method)
+        CALLS_OPEN.add(1, method)
+        code = "UNKNOWN"
+        token = otel_context.attach(_remote_context(call.context))
+        span = _start_span(call) if call.unary else trace.INVALID_SPAN
+        inner = otel_context.attach(trace.set_span_in_context(span)) if call.unary else None
+        try:
+            yield
+            code = _code_name(call.context)
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
+        except grpc.aio.AbortError:
+            code = _code_name(call.context)
+            raise
+        finally:
+            if inner is not None:
+                otel_context.detach(inner)
+            otel_context.detach(token)
+            _end_span(span, code)
+            CALLS_OPEN.add(-1, method)
+            CALL_DURATION.record(monotonic() - started_seconds, {**method, "grpc.status": code})
+
+    return AroundInterceptor(around)
+
+
+def _remote_context(context: Context) -> otel_context.Context:
+    carrier = {
+        key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+    }
+    return propagate.extract(carrier)
+
+
+def _start_span(call: Call) -> trace.Span:
+    name = call.method.removeprefix("/")
+    attributes = {"rpc.system": "grpc", "rpc.method": name}
+    return _tracer.start_span(name, kind=trace.SpanKind.SERVER, attributes=attributes)
+
+
+def _end_span(span: trace.Span, code: str) -> None:
+    span.set_attribute("rpc.response.status_code", code)
+    if code in _FAULTS:
+        span.set_status(trace.StatusCode.ERROR, code)
+    span.end()
+
+
+def _code_name(context: Context) -> str:
+    # Before the status is sent the aio context holds a number, or nothing for success.
+    code: object = context.code()
+    if isinstance(code, grpc.StatusCode):
+        return code.name
+    return _NAMES.get(code, "UNKNOWN") if isinstance(code, int) else "OK"

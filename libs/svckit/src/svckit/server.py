@@ -1,0 +1,185 @@
+"""The gRPC server of every service.
+
+Around each call, outermost first: metrics and trace, errors to status, drain, auth, deadline.
+
+Shutdown (`stop`): health turns NOT_SERVING and new calls are refused with UNAVAILABLE and a
+RetryInfo; calls under way finish, up to the grace; the rest is cancelled; `stop` returns when the
+`finally` blocks of all handlers have run, so that what they use can be closed next. A stream that
+would outlive the grace should end by itself when `draining` is set: a peer that is told in-band
+reconnects elsewhere, one that is cut off sees an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from svckit.addresses import parse_listen
+from svckit.auth import Authorizer
+from svckit.channel import MESSAGE_BYTES_MAX
+from svckit.errors import StartFailed
+from svckit.interceptors.auth import auth_interceptor
+from svckit.interceptors.deadline import deadline_interceptor
+from svckit.interceptors.drain import Drain
+from svckit.interceptors.errors import errors_interceptor
+from svckit.interceptors.observe import observe_interceptor
+from svckit.log import get_logger
+from svckit.system import Clock, SystemClock
+from svckit.tls import TlsSettings
+
+__all__ = ["LIVENESS", "GrpcServer", "TlsSettings"]
+
+LIVENESS = "live"
+"""The health name that stays SERVING while draining: for probes that kill what is sick."""
+
+UNARY_SECONDS_MAX = 120.0  # above every client's own deadline; for clients that set none
+CLEANUP_SECONDS_MAX = 5.0  # for the `finally` blocks of cancelled handlers
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    # Otherwise a second process on the same port silently swallows a share of the connections.
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # The one that bounds how long a frozen peer goes unnoticed; its default is 60 s.
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Strictly below the clients' 30 s, or they are cut off for pinging too much.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+_log = get_logger(__name__)
+
+
+class GrpcServer:
+    """One server on one address."""
+
+    def __init__(
+        self,
+        listen: str,
+        services: Sequence[Callable[[grpc.aio.Server], None]],
+        authorizer: Authorizer,
+        tls: TlsSettings | None = None,
+        reflection: bool = False,
+        *,
+        clock: Clock | None = None,
+        unary_seconds_max: float = UNARY_SECONDS_MAX,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
+        options: Iterable[tuple[str, int]] = (),
+    ) -> None:
+        """Describe a server; `start` makes it.
+
+        `listen` is "host:port" (port 0: any free one); each of `services` registers one servicer.
+        `options` are gRPC options that go on top of the standard ones (connection age, for example).
+        """
+        self._listen = listen
+        self._services = services
+        self._authorizer = authorizer
+        self._tls = tls
+        self._reflection = reflection
+        self._clock = clock or SystemClock()
+        self._unary_seconds_max = unary_seconds_max
+        self._options: list[tuple[str, int]] = [
+            *_OPTIONS,
+            ("grpc.max_receive_message_length", message_bytes_max),
+            ("grpc.max_send_message_length", message_bytes_max),
+            *options,
+        ]
+        self._drain = Drain()
+        self._health = health.aio.HealthServicer()
+        self._names: list[str] = []
+        self._server: grpc.aio.Server | None = None
+        self.draining = asyncio.Event()
+        """Set while new calls are refused. Long streams wait for it, then say goodbye and end."""
+
+    async def start(self) -> int:
+        """Listen and serve; the port. Raises StartFailed if the address or a TLS file is unusable."""
+        server = grpc.aio.server(
+            interceptors=[
+                observe_interceptor(self._clock.monotonic),
+                errors_interceptor(),
+                self._drain.interceptor(),
+                auth_interceptor(self._authorizer),
+                deadline_interceptor(self._unary_seconds_max),
+            ],
+            options=self._options,
+        )
+        recorder = _NameRecorder(server)
+        for register in self._services:
+            register(cast("grpc.aio.Server", recorder))
+        self._names = recorder.names
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self._reflection:
+            shown = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+            reflection.enable_server_reflection(shown, server)
+        port = self._bind(server)
+        self._server = server
+        await self.set_serving(True)
+        await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
+        await server.start()
+        _log.info("The gRPC server serves.", action="start", address=self._listen, port=port)
+        return port
+
+    async def set_serving(self, serving: bool) -> None:
+        """Serve, or drain: say so to health checks and refuse new calls. Both can be undone."""
+        self._drain.refusing = not serving
+        if serving:
+            self.draining.clear()
+            state = health_pb2.HealthCheckResponse.SERVING
+        else:
+            self.draining.set()
+            state = health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ["", *self._names]:
+            await self._health.set(name, state)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Drain, then stop. Calls still under way after `grace_seconds` are cancelled."""
+        server = self._server
+        if server is None:
+            return
+        self._server = None
+        await self.set_serving(False)
+        if not await self._drain.wait_idle(grace_seconds):
+            _log.warning(
+                "Calls outlived the drain and are cancelled.",
+                action="stop",
+                count=self._drain.calls,
+                grace_seconds=grace_seconds,
+            )
+        await server.stop(0)
+        if not await self._drain.wait_idle(CLEANUP_SECONDS_MAX):
+            _log.error("Cancelled calls did not clean up.", action="stop", count=self._drain.calls)
+
+    def _bind(self, server: grpc.aio.Server) -> int:
+        try:
+            parse_listen(self._listen)
+            if self._tls is None:
+                return server.add_insecure_port(self._listen)
+            return server.add_secure_port(self._listen, self._tls.credentials())
+        except (RuntimeError, ValueError) as error:
+            raise StartFailed(f"cannot listen on {self._listen}: {error}") from error
+
+
+class _NameRecorder:
+    """Passes registrations on, and remembers the services' names for health and reflection."""
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+        self.names: list[str] = []
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        handlers = tuple(handlers)
+        for handler in handlers:
+            if isinstance(handler, grpc.ServiceRpcHandler):
+                self.names.append(handler.service_name())
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
+        self._server.add_registered_method_handlers(service_name, method_handlers)

@@ -1,0 +1,97 @@
+"""Metrics for Prometheus, traces for whoever collects them.
+
+Metrics are served on /metrics. Spans always exist, so that log lines carry trace ids; they leave the
+process only if an OTLP endpoint is set. Nothing here may delay a shutdown: a dead collector costs
+`CLOSE_SECONDS_MAX` at most.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from wsgiref.simple_server import WSGIServer
+
+from opentelemetry import metrics, propagate, trace
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import CollectorRegistry, start_http_server
+
+from svckit.addresses import parse_listen
+from svckit.errors import StartFailed
+
+__all__ = ["Telemetry", "current_traceparent", "setup_telemetry"]
+
+CLOSE_SECONDS_MAX = 2.0
+_EXPORT_SECONDS_MAX = 1.0
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """The process' telemetry. `metrics_port` is 0 if metrics are not served."""
+
+    metrics_port: int
+    tracer_provider: TracerProvider
+    meter_provider: MeterProvider
+    http_server: WSGIServer | None
+
+    def close(self) -> None:
+        """Send what is left, at most for `CLOSE_SECONDS_MAX`, and stop serving metrics. Blocks."""
+        if self.http_server is not None:
+            self.http_server.shutdown()
+            self.http_server.server_close()
+        # The SDK's own deadlines do not hold against a dead collector.
+        thread = threading.Thread(target=self._shut_down, name="telemetry-close", daemon=True)
+        thread.start()
+        thread.join(CLOSE_SECONDS_MAX)
+
+    def _shut_down(self) -> None:
+        self.tracer_provider.shutdown()
+        self.meter_provider.shutdown()
+
+
+def setup_telemetry(service: str, metrics_listen: str, otlp_endpoint: str = "") -> Telemetry:
+    """Start telemetry, once per process.
+
+    `metrics_listen` is "host:port" (port 0: any free one) or "" for none, `otlp_endpoint` the gRPC
+    endpoint of a collector or "" for none. Raises StartFailed if it cannot listen.
+    """
+    resource = Resource.create({"service.name": f"warmpool-{service}"})
+    registry = CollectorRegistry()
+    meter_provider = MeterProvider(
+        metric_readers=[PrometheusMetricReader(registry=registry)], resource=resource
+    )
+    tracer_provider = TracerProvider(resource=resource)
+    if otlp_endpoint:
+        exporter = OTLPSpanExporter(endpoint=otlp_endpoint, timeout=_EXPORT_SECONDS_MAX)
+        tracer_provider.add_span_processor(BatchSpanProcessor(exporter))
+    http_server = _serve_metrics(metrics_listen, registry) if metrics_listen else None
+    metrics.set_meter_provider(meter_provider)
+    trace.set_tracer_provider(tracer_provider)
+    propagate.set_global_textmap(TraceContextTextMapPropagator())
+    return Telemetry(
+        metrics_port=http_server.server_port if http_server else 0,
+        tracer_provider=tracer_provider,
+        meter_provider=meter_provider,
+        http_server=http_server,
+    )
+
+
+def current_traceparent() -> str:
+    """The current span as a W3C traceparent; "" if there is none."""
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get("traceparent", "")
+
+
+def _serve_metrics(metrics_listen: str, registry: CollectorRegistry) -> WSGIServer:
+    host, port = parse_listen(metrics_listen)
+    try:
+        server, _ = start_http_server(port, host, registry)
+    except OSError as error:
+        raise StartFailed(f"cannot serve metrics on {metrics_listen}: {error}") from error
+    return server
