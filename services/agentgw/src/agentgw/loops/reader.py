@@ -73,6 +73,9 @@ class CheckReader:
         except (ServiceError, TimeoutError, ValueError) as error:
             await self._retry_later(read, error)
             return True
+        except asyncio.CancelledError:
+            self._sessions.fail_read(read)
+            raise
         self._metrics.record_read(len(read.token_hashes))
         self._backoff.reset()
         if self._is_failing:

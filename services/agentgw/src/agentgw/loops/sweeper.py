@@ -1,7 +1,8 @@
 """The slow look at everybody: what finds a claim whose hint was lost without a trace.
 
-Every waiter is read again once per interval, a slice of them at a time, so that neither this process
-nor the database sees them all at once. A waiter that was read for another reason is not due yet.
+Every waiter is read again once per interval, a slice of them at a time, so that neither this
+process nor the database sees them all at once. A waiter that was read for another reason is not due
+yet.
 """
 
 from __future__ import annotations

@@ -1,0 +1,107 @@
+"""AgentService: what an agent in a workspace may ask."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import grpc.aio
+
+from agentgw.core.liveness import LivenessBook
+from agentgw.rpc.authorizer import current_token_hash
+from agentgw.rpc.control_plane import ControlPlane
+from agentgw.store.sessions import Sessions
+from agentgw.wire.agents import (
+    decode_acknowledgement,
+    decode_last_applied,
+    encode_agent_logs,
+    encode_frame,
+    encode_lifecycle,
+    encode_manifest,
+)
+from svckit.errors import FailedPrecondition, Unavailable
+from warmpool.agent.v1 import agent_pb2
+from warmpool.agent.v1.agent_pb2_grpc import AgentServiceServicer
+
+__all__ = ["AgentServicer"]
+
+FULL_RETRY_SECONDS: Final = 5.0
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class AgentServicer(AgentServiceServicer):
+    """Streams come from the sessions, everything else goes to the control plane."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        control_plane: ControlPlane,
+        liveness: LivenessBook,
+        *,
+        liveness_seconds: float,
+    ) -> None:
+        self._sessions = sessions
+        self._control_plane = control_plane
+        self._liveness = liveness
+        self._liveness_ms = int(liveness_seconds * 1000)
+
+    async def WaitForReinit(
+        self, request: agent_pb2.WaitForReinitRequest, context: Context
+    ) -> AsyncIterator[agent_pb2.WaitForReinitResponse]:
+        """Holds the stream until there is something to tell."""
+        session = self._sessions.open(
+            current_token_hash(), last_applied_claim_id=decode_last_applied(request)
+        )
+        try:
+            while (frame := await session.next_frame()) is not None:
+                yield encode_frame(frame)
+        finally:
+            self._sessions.close(session)
+
+    async def AcknowledgeReinit(
+        self, request: agent_pb2.AcknowledgeReinitRequest, context: Context
+    ) -> agent_pb2.AcknowledgeReinitResponse:
+        """Records durably how far the agent is."""
+        record = decode_acknowledgement(request, current_token_hash())
+        if not all(await self._control_plane.record_reinits([record])):
+            raise FailedPrecondition(
+                f"claim_id {record.claim_id}: is not a claim of this agent",
+                reason="CLAIM_UNKNOWN",
+                field="claim_id",
+            )
+        return agent_pb2.AcknowledgeReinitResponse()
+
+    async def GetManifest(
+        self, request: agent_pb2.GetManifestRequest, context: Context
+    ) -> agent_pb2.GetManifestResponse:
+        """Reads what the agent has to run."""
+        return encode_manifest(await self._control_plane.read_manifest(current_token_hash()))
+
+    async def ReportLifecycle(
+        self, request: agent_pb2.ReportLifecycleRequest, context: Context
+    ) -> agent_pb2.ReportLifecycleResponse:
+        """Records what the agent says of itself."""
+        await self._control_plane.record_lifecycle(encode_lifecycle(request, current_token_hash()))
+        return agent_pb2.ReportLifecycleResponse()
+
+    async def ReportLiveness(
+        self, request: agent_pb2.ReportLivenessRequest, context: Context
+    ) -> agent_pb2.ReportLivenessResponse:
+        """Notes that the agent lives; it is reported with the others."""
+        if not self._liveness.hear(current_token_hash()):
+            raise Unavailable(
+                "too many agents report at once",
+                reason="TOO_MANY_AGENTS",
+                retry_after_seconds=FULL_RETRY_SECONDS,
+            )
+        return agent_pb2.ReportLivenessResponse(interval_ms=self._liveness_ms)
+
+    async def SendLogs(
+        self, request: agent_pb2.SendLogsRequest, context: Context
+    ) -> agent_pb2.SendLogsResponse:
+        """Stores lines of the agent's scripts."""
+        logs = encode_agent_logs(request, current_token_hash())
+        return agent_pb2.SendLogsResponse(
+            truncated=await self._control_plane.record_agent_logs(logs)
+        )
