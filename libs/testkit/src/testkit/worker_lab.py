@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import grpc.aio
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 
 from provisionerd.core.jobs import Worker
 from provisionerd.core.provisioner import Provisioner
 from provisionerd.wiring.worker import WorkerPlan, build_worker
+from svckit.channel import open_channel
 from svckit.system import SystemClock, SystemEntropy
 from testkit.fake_provisioner import FakeCall, FakeProvisioner
 from testkit.fake_reconciler_jobs import FakeReconciler, fake_reconciler
@@ -86,14 +86,7 @@ class WorkerLab:
     ) -> AsyncGenerator[RunningWorker]:
         """A worker that runs until the block is left, and is then asked to stop."""
         running = RunningWorker()
-        channel = grpc.aio.insecure_channel(
-            self.fake.address,
-            options=[
-                ("grpc.initial_reconnect_backoff_ms", 50),
-                ("grpc.min_reconnect_backoff_ms", 50),
-                ("grpc.max_reconnect_backoff_ms", 100),
-            ],
-        )
+        channel = open_channel(self.fake.address, token="key")
         provider = MeterProvider([self.reader])
         loop = build_worker(
             WorkerPlan(

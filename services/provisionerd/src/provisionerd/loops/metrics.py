@@ -8,6 +8,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from provisionerd.core.jobs import AcquiredJob
 from provisionerd.core.slots import Slots
+from svckit.metrics import SECONDS_BOUNDARIES
 
 __all__ = ["WorkerMetrics"]
 
@@ -23,6 +24,7 @@ class WorkerMetrics:
         self._seconds = meter.create_histogram(
             "warmpool_provisioner_job_seconds",
             unit="s",
+            explicit_bucket_boundaries_advisory=SECONDS_BOUNDARIES,
             description="From a job's arrival to its acknowledged report.",
         )
         self._lines_dropped = meter.create_counter(
