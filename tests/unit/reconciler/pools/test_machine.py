@@ -176,23 +176,27 @@ class World:
                 if preset.health is PoolHealth.HARD_LIMITED and preset.preset_id not in resumed:
                     resumed.add(preset.preset_id)
                     self.resume(preset.preset_id)
+            for member in list(self.members.values()):
+                is_started = member.transition is Transition.START
+                if is_started and member.job is JobStatus.SUCCEEDED and not member.is_ready:
+                    self.become_ready(member)
             pool_plan = self.run_once()
             is_limited = any(
                 preset.health is PoolHealth.HARD_LIMITED and preset.preset_id not in resumed
                 for preset in self.presets.values()
             )
-            if pool_plan.is_noop and not self.in_flight() and not is_limited:
+            is_deleting = any(
+                member.transition is Transition.DELETE for member in self.members.values()
+            )
+            is_waiting = not self.in_flight() and all(
+                isinstance(action, BackOffUntil) for action in pool_plan.actions
+            )
+            if pool_plan.is_noop and is_waiting and not (is_limited or is_deleting):
                 return
             for member in list(self.members.values()):
                 if member.job in _IN_FLIGHT:
                     self.finish(member, is_success=True)
-            for member in list(self.members.values()):
-                is_started = member.transition is Transition.START
-                if is_started and member.job is JobStatus.SUCCEEDED and not member.is_ready:
-                    self.become_ready(member)
-            waits = any(isinstance(action, BackOffUntil) for action in pool_plan.actions)
-            is_stuck = any(member.delete_failed_at for member in self.members.values())
-            self.now += _HOUR if waits or is_stuck else timedelta(seconds=1)
+            self.now += _HOUR if is_waiting else timedelta(seconds=1)
         raise AssertionError("the pool does not come to rest")
 
     def assert_at_rest(self) -> None:
