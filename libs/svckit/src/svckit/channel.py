@@ -43,10 +43,10 @@ def open_channel(
 ) -> grpc.aio.Channel:
     """A channel to `address`: "host:port", "http://host:port" or "https://host:port".
 
-    With "https" or `tls` the channel is encrypted. `token` is sent as bearer with every call; give a
-    function if it can change. A unary call without a deadline gets `unary_seconds_max`.
-    Raises ValueError for any other address or for "http" with `tls`, StartFailed for an unreadable
-    TLS file.
+    With "https" or `tls` the channel is encrypted. `token` is sent as bearer with every call; give
+    a function if it can change. A unary call without a deadline gets `unary_seconds_max`. Raises
+    ValueError for any other address or for "http" with `tls`, StartFailed for an unreadable TLS
+    file.
     """
     target, encrypted = _parse(address)
     if tls is not None and address.startswith("http://"):

@@ -17,13 +17,13 @@ from typing import Any, cast
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection as grpc_reflection
 
 from svckit.addresses import parse_listen
 from svckit.auth import Authorizer
 from svckit.channel import MESSAGE_BYTES_MAX
 from svckit.errors import StartFailed
+from svckit.health import SERVICE_NAME, Health
 from svckit.interceptors.auth import auth_interceptor
 from svckit.interceptors.deadline import deadline_interceptor
 from svckit.interceptors.drain import Drain
@@ -75,7 +75,8 @@ class GrpcServer:
         """Describe a server; `start` makes it.
 
         `listen` is "host:port" (port 0: any free one); each of `services` registers one servicer.
-        `options` are gRPC options that go on top of the standard ones (connection age, for example).
+        `options` are gRPC options that go on top of the standard ones (connection age, for
+        example).
         """
         self._listen = listen
         self._services = services
@@ -91,7 +92,7 @@ class GrpcServer:
             *options,
         ]
         self._drain = Drain()
-        self._health = health.aio.HealthServicer()
+        self._health = Health()
         self._names: list[str] = []
         self._server: grpc.aio.Server | None = None
         self.draining = asyncio.Event()
@@ -113,29 +114,27 @@ class GrpcServer:
         for register in self._services:
             register(cast("grpc.aio.Server", recorder))
         self._names = recorder.names
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        self._health.register(server)
         if self._reflection:
-            shown = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]
-            reflection.enable_server_reflection(shown, server)
+            shown = [*self._names, SERVICE_NAME, grpc_reflection.SERVICE_NAME]
+            grpc_reflection.enable_server_reflection(shown, server)
         port = self._bind(server)
         self._server = server
-        await self.set_serving(True)
-        await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
+        self.set_serving(True)
+        self._health.set(LIVENESS, True)
         await server.start()
         _log.info("The gRPC server serves.", action="start", address=self._listen, port=port)
         return port
 
-    async def set_serving(self, serving: bool) -> None:
+    def set_serving(self, serving: bool) -> None:
         """Serve, or drain: say so to health checks and refuse new calls. Both can be undone."""
         self._drain.refusing = not serving
         if serving:
             self.draining.clear()
-            state = health_pb2.HealthCheckResponse.SERVING
         else:
             self.draining.set()
-            state = health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ["", *self._names]:
-            await self._health.set(name, state)
+            self._health.set(name, serving)
 
     async def stop(self, grace_seconds: float) -> None:
         """Drain, then stop. Calls still under way after `grace_seconds` are cancelled."""
@@ -143,7 +142,7 @@ class GrpcServer:
         if server is None:
             return
         self._server = None
-        await self.set_serving(False)
+        self.set_serving(False)
         if not await self._drain.wait_idle(grace_seconds):
             _log.warning(
                 "Calls outlived the drain and are cancelled.",

@@ -1,8 +1,8 @@
 """Metrics for Prometheus, traces for whoever collects them.
 
-Metrics are served on /metrics. Spans always exist, so that log lines carry trace ids; they leave the
-process only if an OTLP endpoint is set. Nothing here may delay a shutdown: a dead collector costs
-`CLOSE_SECONDS_MAX` at most.
+Metrics are served on /metrics. Spans always exist, so that log lines carry trace ids; they leave
+the process only if an OTLP endpoint is set. Nothing here may delay a shutdown: a dead collector
+costs `CLOSE_SECONDS_MAX` at most.
 """
 
 from __future__ import annotations

@@ -6,8 +6,10 @@ restart. A channel reads its files when it is opened.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import grpc
 
@@ -47,8 +49,10 @@ class TlsSettings:
             seen[0] = stamp
             return renewed
 
+        # The stubs do not know that None stands for "unchanged".
+        fetcher = cast("Callable[[], grpc.ServerCertificateConfiguration]", fetch)
         return grpc.dynamic_ssl_server_credentials(
-            initial, fetch, require_client_authentication=self.client_ca_file is not None
+            initial, fetcher, require_client_authentication=self.client_ca_file is not None
         )
 
     def _files(self) -> list[Path]:

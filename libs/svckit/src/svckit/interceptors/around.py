@@ -29,7 +29,9 @@ _EXEMPT_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerR
 
 @dataclass(frozen=True)
 class Call:
-    """One call: its method ("/package.Service/Method"), context, and if both sides send one message."""
+    """One call: its method ("/package.Service/Method"), context, and if both sides send one
+    message.
+    """
 
     method: str
     context: Context
@@ -64,10 +66,11 @@ class AroundInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _surround(handler: _Handler, around: Around, method: str) -> _Handler:
-    behaviour: Callable[[Any, Context], Any] = (
+    chosen: Any = (
         handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     )
 
+    behaviour: Callable[[Any, Context], Any] = chosen
     unary = not (handler.request_streaming or handler.response_streaming)
 
     async def respond(request: Any, context: Context) -> Any:

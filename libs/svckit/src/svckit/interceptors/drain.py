@@ -1,7 +1,7 @@
 """Refuses new calls while draining, and knows which are still under way.
 
-gRPC's own `stop` returns before the `finally` blocks of cancelled handlers have run. Whoever closes a
-database pool next must wait for those: this counts handlers by their own entry and exit.
+gRPC's own `stop` returns before the `finally` blocks of cancelled handlers have run. Whoever closes
+a database pool next must wait for those: this counts handlers by their own entry and exit.
 """
 
 from __future__ import annotations

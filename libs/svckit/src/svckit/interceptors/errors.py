@@ -1,7 +1,8 @@
 """Turns what a handler raises into the status its caller gets.
 
-A `ServiceError` becomes its status. Anything else is our fault: it is logged with its traceback, and
-the caller gets INTERNAL without a word of it, because the text of an exception may hold a secret.
+A `ServiceError` becomes its status. Anything else is our fault: it is logged with its traceback,
+and the caller gets INTERNAL without a word of it, because the text of an exception may hold a
+secret.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Measures and traces every call.
 
-The context in the call's metadata (W3C) becomes current, so that whatever the handler does, sends or
-logs belongs to the caller's trace. A unary call gets a span of its own. A stream gets none: a span of
-hours is useless, and lost in a crash; what happens in a stream is traced event by event by its
-handler.
+The context in the call's metadata (W3C) becomes current, so that whatever the handler does, sends
+or logs belongs to the caller's trace. A unary call gets a span of its own. A stream gets none: a
+span of hours is useless, and lost in a crash; what happens in a stream is traced event by event by
+its handler.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import grpc
 import grpc.aio
@@ -86,7 +87,7 @@ def _end_span(span: trace.Span, code: str) -> None:
 
 def _code_name(context: Context) -> str:
     # Before the status is sent the aio context holds a number, or nothing for success.
-    code: object = context.code()
+    code = cast("object", context.code())
     if isinstance(code, grpc.StatusCode):
         return code.name
     return _NAMES.get(code, "UNKNOWN") if isinstance(code, int) else "OK"
