@@ -113,6 +113,7 @@ def _describe(directory: Path, path: Path, name: str) -> tarfile.TarInfo:
                 "replace it by what it leads to",
             )
         member.type = tarfile.SYMTYPE
+        member.mode = 0o777  # what a link has everywhere
         member.linkname = path.readlink().as_posix()
     else:
         raise UsageInvalid(f"{path} is neither a file nor a link", "remove it from the template")

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import grpc
 
 from svckit.channel import ClientTls, open_channel
+from svckit.errors import StartFailed
 from warmpool.control.v1.pools_pb2_grpc import PoolServiceStub
 from warmpool.control.v1.system_pb2_grpc import SystemServiceStub
 from warmpool.control.v1.templates_pb2_grpc import TemplateServiceStub
 from warmpool.control.v1.workspaces_pb2_grpc import WorkspaceServiceStub
 from warmpool_cli.connection import Connection
+from warmpool_cli.errors import UsageInvalid
 from warmpool_cli.rpc_errors import explain_rpc_error
 
 __all__ = ["CALL_TIMEOUT_SECONDS", "Client", "open_client"]
@@ -37,7 +39,12 @@ class Client:
 async def open_client(connection: Connection) -> AsyncGenerator[Client]:
     """Opens a channel for as long as the block runs; a failed call leaves it as a CliError."""
     tls = ClientTls(ca_file=connection.ca_file) if connection.ca_file else None
-    channel = open_channel(connection.address, token=connection.token, tls=tls)
+    try:
+        channel = open_channel(connection.address, token=connection.token, tls=tls)
+    except (ValueError, StartFailed) as error:
+        raise UsageInvalid(
+            str(error), "give an https:// address with a readable --ca-file, or neither"
+        ) from error
     try:
         yield Client(
             address=connection.address,

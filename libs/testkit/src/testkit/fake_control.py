@@ -147,7 +147,10 @@ def _handler(control: FakeControl, method: MethodDescriptor) -> Any:
             yield answer
 
     deserialize = GetMessageClass(method.input_type).FromString
-    serialize = cast("Callable[[Message], bytes]", Message.SerializeToString)
+
+    def serialize(message: Message) -> bytes:
+        return message.SerializeToString()
+
     if method.server_streaming:
         make: Any = grpc.unary_stream_rpc_method_handler
         return make(stream, deserialize, serialize)
