@@ -7,6 +7,7 @@ that a drain begins at once.
 from __future__ import annotations
 
 import asyncio
+from typing import TypeAlias
 
 import grpc
 import grpc.aio
@@ -18,7 +19,7 @@ SERVICE_NAME = "grpc.health.v1.Health"
 
 _Request = health_pb2.HealthCheckRequest
 _Response = health_pb2.HealthCheckResponse
-_Context = grpc.aio.ServicerContext[_Request, _Response]
+_Context: TypeAlias = "grpc.aio.ServicerContext[_Request, _Response]"
 
 
 class Health:

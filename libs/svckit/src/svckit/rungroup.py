@@ -15,7 +15,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import NoReturn, Self, TypeVar, cast
 
 from svckit.errors import StartFailed
 from svckit.log import get_logger, setup_logging
@@ -139,9 +139,9 @@ def _on_signal(stopping: asyncio.Event, number: signal.Signals) -> None:
     stopping.set()
 
 
-def _leaves(failures: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+def _leaves(failures: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
     for failure in failures.exceptions:
         if isinstance(failure, BaseExceptionGroup):
-            yield from _leaves(failure)
+            yield from _leaves(cast("BaseExceptionGroup[BaseException]", failure))
         else:
             yield failure

@@ -99,7 +99,7 @@ class GrpcServer:
         """Set while new calls are refused. Long streams wait for it, then say goodbye and end."""
 
     async def start(self) -> int:
-        """Listen and serve; the port. Raises StartFailed if the address or a TLS file is unusable."""
+        """Listen and serve; the port. Raises StartFailed for an unusable address or TLS file."""
         server = grpc.aio.server(
             interceptors=[
                 observe_interceptor(self._clock.monotonic),

@@ -38,7 +38,7 @@ __all__ = ["ServiceSettings", "SettingsError", "load_settings", "parse_settings"
 
 
 class ServiceSettings(BaseSettings):
-    """What every service has. A service derives from it, sets `service`, and adds described fields."""
+    """What every service has. A service derives, sets `service` and adds described fields."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 

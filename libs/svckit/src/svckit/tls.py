@@ -23,7 +23,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class TlsSettings:
-    """A server's certificate chain and key, PEM. With `client_ca_file` clients must have one too."""
+    """A server's certificate chain and key, PEM. `client_ca_file`: clients need one too."""
 
     cert_file: Path
     key_file: Path

@@ -12,16 +12,16 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import grpc
 import grpc.aio
 
 __all__ = ["Around", "AroundInterceptor", "Call", "Context"]
 
-Context = grpc.aio.ServicerContext[Any, Any]
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
-_Handler = grpc.RpcMethodHandler[Any, Any]
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 # Probes and tools must work without a token, and while the server drains.
 _EXEMPT_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
@@ -39,7 +39,7 @@ class Call:
 
     @property
     def exempt(self) -> bool:
-        """True for health and reflection: they need no token, outlive a drain and leave no trace."""
+        """True for health and reflection: no token, no drain, no trace."""
         return self.method.startswith(_EXEMPT_PREFIXES)
 
 
