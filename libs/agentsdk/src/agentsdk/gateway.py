@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
@@ -163,7 +163,8 @@ class Gateway:
             wait_for_ready=True,
         )
         try:
-            yield self._read_frames(call)
+            async with aclosing(self._read_frames(call)) as frames:
+                yield frames
         finally:
             call.cancel()
 
@@ -171,7 +172,7 @@ class Gateway:
         self, call: grpc.aio.UnaryStreamCall[pb.WaitForReinitRequest, pb.WaitForReinitResponse]
     ) -> AsyncGenerator[Frame]:
         try:
-            async for frame in call:
+            while isinstance(frame := await call.read(), pb.WaitForReinitResponse):
                 yield _decode_frame(frame)
         except grpc.aio.AioRpcError as error:
             raise self._read_failure(error) from error

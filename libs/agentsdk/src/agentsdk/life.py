@@ -90,7 +90,8 @@ class Life:
         self._limits = surroundings.limits
         self._log = surroundings.log
         self._memory = MemoryFile(settings.directory, settings.token.fingerprint)
-        self._claim = self._memory.load()
+        self._claim = self._earlier_claim = self._memory.load()
+        self._is_applying = False
         self._manifest: Manifest | None = None
         self._starting: asyncio.Task[tuple[ScriptFailure, ...]] | None = None
         self._waiter = ReinitWaiter(gateway, surroundings)
@@ -147,9 +148,8 @@ class Life:
     async def _start_first(self) -> tuple[ScriptFailure, ...]:
         manifest = await self._get_manifest(is_first=True)
         failures = await self._start(manifest)
-        claim = self._claim
-        if claim.claim_id and claim.claim_id == manifest.claim_id and not claim.applied_claim_id:
-            # The run before this one was told of the claim and did not get to its end.
+        if is_unfinished(self._earlier_claim, manifest) and not self._is_applying:
+            claim = self._earlier_claim
             await self._settle(claim.claim_id, claim.owner_id, failures)
         return failures
 
@@ -200,7 +200,10 @@ class Life:
                     reason = outcome.reason
                     break
                 case ReinitEvent():
-                    if await self._apply(outcome, group):
+                    self._is_applying = True
+                    is_settled = await self._apply(outcome, group)
+                    self._is_applying = False
+                    if is_settled:
                         reason = "APPLIED"
                         break
                     await self._waiter.pause(Pace.SLOW)
@@ -321,6 +324,17 @@ def is_duplicate(event: ReinitEvent, claim: ClaimRecord) -> bool:
     """True if the agent already runs under what the event announces."""
     return claim.progress is ClaimProgress.APPLIED and (
         event.claim_id == claim.claim_id or event.owner_id == claim.owner_id
+    )
+
+
+def is_unfinished(earlier_claim: ClaimRecord, manifest: Manifest) -> bool:
+    """True if the run before this one was told of the claim this manifest belongs to, and did not
+    get to its end: then it need not be told again.
+    """
+    return (
+        bool(manifest.claim_id)
+        and earlier_claim.claim_id == manifest.claim_id
+        and earlier_claim.progress is not ClaimProgress.APPLIED
     )
 
 

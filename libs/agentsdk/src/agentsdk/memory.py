@@ -58,7 +58,7 @@ class MemoryFile:
         try:
             with self.path.open("rb") as file:
                 content = cast("object", json.loads(file.read(_SIZE_MAX_BYTES)))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return NOTHING
         if not isinstance(content, dict):
             return NOTHING
