@@ -1,7 +1,7 @@
 """Generates the committed protobuf and gRPC code: `make gen`; `--check` fails if it is not current.
 
-Proto package paths are Python import paths, so the generated imports need no rewriting. grpcio-tools is the only generator; the
-stubs come from mypy-protobuf with asyncio signatures only.
+Proto package paths are Python import paths, so the generated imports need no rewriting.
+grpcio-tools is the only generator; the stubs come from mypy-protobuf with asyncio signatures only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # (where the .proto files are found, which of them, where the code goes)
 TARGETS = (
     (ROOT / "proto", "warmpool/**/*.proto", ROOT / "libs/contracts/src"),
-    (ROOT / "services/provisionerd/src", "provisionerd/tfprovider/protocol/*.proto", ROOT / "services/provisionerd/src"),
+    (
+        ROOT / "services/provisionerd/src",
+        "provisionerd/tfprovider/protocol/*.proto",
+        ROOT / "services/provisionerd/src",
+    ),
 )
 
 
@@ -35,7 +39,11 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as scratch:
             generated = generate(include, protos, Path(scratch), packages=include == ROOT / "proto")
             if check:
-                stale += [destination / f for f in generated if not same(Path(scratch) / f, destination / f)]
+                stale += [
+                    destination / f
+                    for f in generated
+                    if not same(Path(scratch) / f, destination / f)
+                ]
                 stale += orphans(destination, include, pattern, generated)
             else:
                 for orphan in orphans(destination, include, pattern, generated):
@@ -51,13 +59,18 @@ def main() -> int:
 def generate(include: Path, protos: list[Path], out: Path, *, packages: bool) -> list[Path]:
     """Runs protoc and returns the generated files, relative to `out`."""
     wellknown = str(resources.files("grpc_tools") / "_proto")
-    options = [f"--{kind}_out={out}" for kind in ("python", "grpc_python", "mypy")]
-    options.append(f"--mypy_grpc_out=only_async:{out}")
+    options = [f"--{kind}_out={out}" for kind in ("python", "grpc_python")]
+    options.append(f"--mypy_out=quiet:{out}")
+    options.append(f"--mypy_grpc_out=only_async,quiet:{out}")
     if protoc.main(["protoc", f"-I{include}", f"-I{wellknown}", *options, *map(str, protos)]) != 0:
         raise SystemExit("protoc failed")
     if packages:
-        for directory in {p for f in out.rglob("*.py") for p in f.relative_to(out).parents if str(p) != "."}:
-            (out / directory / "__init__.py").write_text('"""Generated from proto/ by `make gen`; never edited."""\n')
+        for directory in {
+            p for f in out.rglob("*.py") for p in f.relative_to(out).parents if str(p) != "."
+        }:
+            (out / directory / "__init__.py").write_text(
+                '"""Generated from proto/ by `make gen`; never edited."""\n'
+            )
         (out / "warmpool" / "py.typed").touch()
     return sorted(f.relative_to(out) for f in out.rglob("*") if f.is_file())
 
