@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -80,7 +80,7 @@ class BusHints:
             nudge.set()
 
     @contextmanager
-    def waiting_worker(self) -> Iterator[Nudge]:
+    def waiting_worker(self) -> Generator[Nudge]:
         """A nudge that is set when a job may be there."""
         nudge = Nudge()
         self._workers.add(nudge)
@@ -90,7 +90,7 @@ class BusHints:
             self._workers.discard(nudge)
 
     @contextmanager
-    def watching_pools(self) -> Iterator[Nudge]:
+    def watching_pools(self) -> Generator[Nudge]:
         """A nudge that is set when a pool may have changed."""
         nudge = Nudge()
         self._pool_watchers.add(nudge)
@@ -100,7 +100,7 @@ class BusHints:
             self._pool_watchers.discard(nudge)
 
     @contextmanager
-    def watching(self, workspace_id: UUID) -> Iterator[Nudge]:
+    def watching(self, workspace_id: UUID) -> Generator[Nudge]:
         """A nudge that is set when a workspace may have changed."""
         nudge = Nudge()
         self._watchers[workspace_id].add(nudge)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from reconciler.core.schedules import (
     validate_schedules,
 )
 from reconciler.rpc.principals import calling_user
-from reconciler.rpc.waits import Waits
+from reconciler.rpc.waits import Waits, going_away
 from reconciler.store.audit import insert_audit
 from reconciler.store.db import Database
 from reconciler.store.pools import Pools
@@ -45,6 +46,7 @@ class PoolServicer(rpc.PoolServiceServicer):
         clock: Clock,
         new_id: Callable[[], UUID],
         settings: PoolSettings,
+        stopping: asyncio.Event,
     ) -> None:
         self._database = database
         self._pools = pools
@@ -52,6 +54,7 @@ class PoolServicer(rpc.PoolServiceServicer):
         self._waits = waits
         self._clock = clock
         self._new_id = new_id
+        self._stopping = stopping
         self._settings = settings
 
     async def ListPools(
@@ -66,13 +69,14 @@ class PoolServicer(rpc.PoolServiceServicer):
         caller = calling_user()
         shown: pb.WatchPoolsResponse | None = None
         with self._waits.watching_pools() as nudge:
-            while True:
+            while not self._stopping.is_set():
                 pools, paused = await self._list(caller, request.template, False)
                 response = pb.WatchPoolsResponse(pools=pools, reconciliation_paused=paused)
                 if response != shown:
                     shown = response
                     yield response
                 await nudge.wait(WATCH_POLL_SECONDS)
+        raise going_away()
 
     async def SetPoolPaused(
         self, request: pb.SetPoolPausedRequest, context: object

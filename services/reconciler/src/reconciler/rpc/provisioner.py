@@ -12,8 +12,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from uuid import UUID
 
-import grpc
-
 from reconciler.core.aftermath import Aftermath, announce
 from reconciler.core.hints import Hints
 from reconciler.core.permissions import ServicePrincipal
@@ -84,7 +82,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
     async def AcquireJobs(
         self,
         request_iterator: AsyncIterator[pb.AcquireJobsRequest],
-        context: grpc.aio.ServicerContext[pb.AcquireJobsRequest, pb.AcquireJobsResponse],
+        context: object,
     ) -> AsyncGenerator[pb.AcquireJobsResponse, None]:
         worker = _decode_worker(await anext(request_iterator, None), calling_service("provisioner"))
         await self._queue.register(worker, self._clock.now())

@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
 
+from svckit.errors import Unavailable
 from svckit.nudge import Nudge
 
-__all__ = ["Waits"]
+__all__ = ["Waits", "going_away"]
 
 
 class Waits(Protocol):
@@ -25,3 +26,10 @@ class Waits(Protocol):
     def watching_pools(self) -> AbstractContextManager[Nudge]:
         """Set when a pool may have changed."""
         ...
+
+
+def going_away() -> Unavailable:
+    """How a stream ends when its replica does: the caller opens it again elsewhere."""
+    return Unavailable(
+        "this server is going away; call again", reason="DRAINING", retry_after_seconds=0.2
+    )

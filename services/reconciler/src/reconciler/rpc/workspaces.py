@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from reconciler.core.permissions import UserPrincipal, may
 from reconciler.core.views import WorkspaceView
 from reconciler.rpc.creation import Creation, Request
 from reconciler.rpc.principals import calling_user
-from reconciler.rpc.waits import Waits
+from reconciler.rpc.waits import Waits, going_away
 from reconciler.store.builds import JobEnds
 from reconciler.store.jobs import JobQueue
 from reconciler.store.workspaces import JobView, TemplateRow, Workspaces
@@ -42,6 +43,7 @@ REQUEST_ID_CHARS_MAX = 64
 LINES_PER_MESSAGE = 500
 WATCH_POLL_SECONDS = 2.0
 """How long a lost hint can delay what a watcher sees."""
+LOG_POLL_SECONDS = 0.5
 TRANSITIONS = {common.TRANSITION_START: "start", common.TRANSITION_STOP: "stop"}
 
 
@@ -58,6 +60,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         waits: Waits,
         clock: Clock,
         new_id: Callable[[], UUID],
+        stopping: asyncio.Event,
     ) -> None:
         self._creation = creation
         self._workspaces = workspaces
@@ -67,6 +70,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         self._waits = waits
         self._clock = clock
         self._new_id = new_id
+        self._stopping = stopping
 
     async def CreateWorkspace(
         self, request: pb.CreateWorkspaceRequest, context: object
@@ -168,7 +172,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         workspace_id = decode_uuid(request.workspace_id, "workspace_id")
         shown: WorkspaceView | None = None
         with self._waits.watching(workspace_id) as nudge:
-            while True:
+            while not self._stopping.is_set():
                 view = await self._get(request.workspace_id, "workspace.read", caller)
                 if view != shown:
                     shown = view
@@ -176,6 +180,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
                 if view.deleted_at is not None:
                     return
                 await nudge.wait(WATCH_POLL_SECONDS)
+        raise going_away()
 
     async def BuildWorkspace(
         self, request: pb.BuildWorkspaceRequest, context: object
@@ -218,7 +223,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         caller = calling_user()
         job_id = decode_uuid(request.job_id, "job_id")
         after = request.after_sequence
-        while True:
+        while not self._stopping.is_set():
             # The status is read before the lines, so that the last lines of an ended job are seen.
             job = await self._workspaces.get_job(job_id)
             _require_job(caller, "workspace.read", job)
@@ -232,7 +237,8 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
             if final or (not request.follow and len(lines) < LINES_PER_MESSAGE):
                 return
             if len(lines) < LINES_PER_MESSAGE:
-                await self._clock.sleep(0.5)
+                await self._clock.sleep(LOG_POLL_SECONDS)
+        raise going_away()
 
     async def CancelJob(
         self, request: pb.CancelJobRequest, context: object

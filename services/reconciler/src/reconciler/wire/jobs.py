@@ -17,12 +17,12 @@ from warmpool.provisioner.v1 import provisioner_pb2 as pb
 
 __all__ = ["decode_built_workspace", "decode_lines", "encode_job", "encode_line"]
 
-TRANSITIONS: Final[Mapping[str, common.Transition]] = {
+TRANSITIONS: Final[Mapping[str, common.Transition.ValueType]] = {
     "start": common.TRANSITION_START,
     "stop": common.TRANSITION_STOP,
     "delete": common.TRANSITION_DELETE,
 }
-STAGES: Final[Mapping[str, pb.PrebuildStage]] = {
+STAGES: Final[Mapping[str, pb.PrebuildStage.ValueType]] = {
     "ordinary": pb.PREBUILD_STAGE_UNSPECIFIED,
     "create": pb.PREBUILD_STAGE_CREATE,
     "claim": pb.PREBUILD_STAGE_CLAIM,

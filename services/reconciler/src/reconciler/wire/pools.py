@@ -26,7 +26,7 @@ from warmpool.control.v1 import pools_pb2 as pb
 
 __all__ = ["encode_pools"]
 
-HEALTHS: Final[Mapping[PoolHealth, pb.PoolHealth]] = {
+HEALTHS: Final[Mapping[PoolHealth, pb.PoolHealth.ValueType]] = {
     PoolHealth.HEALTHY: pb.POOL_HEALTH_HEALTHY,
     PoolHealth.HARD_LIMITED: pb.POOL_HEALTH_HARD_LIMITED,
     PoolHealth.VALIDATION_FAILED: pb.POOL_HEALTH_VALIDATION_FAILED,

@@ -26,7 +26,7 @@ __all__ = [
 
 PARAMETER_VALUE_BYTES_MAX = 64 * 1024
 
-JOB_STATUSES: Final[Mapping[str, common.JobStatus]] = {
+JOB_STATUSES: Final[Mapping[str, common.JobStatus.ValueType]] = {
     JobStatus.PENDING.value: common.JOB_STATUS_PENDING,
     JobStatus.RUNNING.value: common.JOB_STATUS_RUNNING,
     JobStatus.CANCELING.value: common.JOB_STATUS_CANCELING,
@@ -34,7 +34,7 @@ JOB_STATUSES: Final[Mapping[str, common.JobStatus]] = {
     JobStatus.FAILED.value: common.JOB_STATUS_FAILED,
     JobStatus.CANCELED.value: common.JOB_STATUS_CANCELED,
 }
-LEVELS: Final[Mapping[str, common.LogLevel]] = {
+LEVELS: Final[Mapping[str, common.LogLevel.ValueType]] = {
     "debug": common.LOG_LEVEL_DEBUG,
     "info": common.LOG_LEVEL_INFO,
     "warn": common.LOG_LEVEL_WARN,

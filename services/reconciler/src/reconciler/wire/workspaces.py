@@ -22,7 +22,7 @@ __all__ = [
     "encode_workspace",
 ]
 
-POOL_MISSES: Final[Mapping[PoolMiss, pb.PoolMiss]] = {
+POOL_MISSES: Final[Mapping[PoolMiss, pb.PoolMiss.ValueType]] = {
     PoolMiss.NO_POOL: pb.POOL_MISS_NO_POOL,
     PoolMiss.EMPTY: pb.POOL_MISS_EMPTY,
     PoolMiss.STARTING: pb.POOL_MISS_STARTING,
@@ -42,12 +42,12 @@ POOL_MISS_MESSAGES: Final[Mapping[PoolMiss, str]] = {
     PoolMiss.HARD_LIMITED: "the pool stopped after repeated failures",
     PoolMiss.OUTDATED: "the pool's members are expired, invalidated or of another version",
 }
-TRANSITIONS: Final[Mapping[str, common.Transition]] = {
+TRANSITIONS: Final[Mapping[str, common.Transition.ValueType]] = {
     "start": common.TRANSITION_START,
     "stop": common.TRANSITION_STOP,
     "delete": common.TRANSITION_DELETE,
 }
-LIFECYCLES: Final[Mapping[str, common.AgentLifecycle]] = {
+LIFECYCLES: Final[Mapping[str, common.AgentLifecycle.ValueType]] = {
     "created": common.AGENT_LIFECYCLE_CREATED,
     "starting": common.AGENT_LIFECYCLE_STARTING,
     "ready": common.AGENT_LIFECYCLE_READY,

@@ -5,11 +5,12 @@ a file.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
 from svckit.errors import InvalidArgument
-from svckit.settings import ServiceSettings, service_config
+from svckit.settings import ServiceSettings
 
 __all__ = ["ReconcilerSettings"]
 
@@ -17,7 +18,7 @@ __all__ = ["ReconcilerSettings"]
 class ReconcilerSettings(ServiceSettings):
     """The control plane's settings."""
 
-    model_config = service_config("reconciler")
+    service: ClassVar[str] = "reconciler"
 
     database_url: SecretStr = Field(
         default=SecretStr(""), description="Postgres, postgresql://user:password@host/database"

@@ -1,0 +1,197 @@
+"""The reconciler, put together: constructors in a straight line, readiness last.
+
+What loops use outlives them: the database is opened first and closed last. The API drains before
+the loops stop, so that what a call promised is still said.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from bus.api import Bus
+from bus.nats import connect_nats
+from reconciler.core.pools import PoolSettings, concurrency_limit
+from reconciler.loops.hints import BusHints
+from reconciler.loops.listen import listen
+from reconciler.loops.outbox import OutboxLoop
+from reconciler.loops.pool import PoolLoop
+from reconciler.loops.reaper import Reaper, ReaperSettings
+from reconciler.rpc.authorizer import TokenAuthorizer
+from reconciler.rpc.creation import Creation
+from reconciler.rpc.gateway import GatewayServicer
+from reconciler.rpc.pools import PoolServicer
+from reconciler.rpc.provisioner import ProvisionerServicer, ProvisionerSettings
+from reconciler.rpc.system import SystemServicer
+from reconciler.rpc.templates import TemplateServicer
+from reconciler.rpc.workspaces import WorkspaceServicer
+from reconciler.store.builds import JobEnds
+from reconciler.store.claims import WorkspaceMaker
+from reconciler.store.db import Database, open_database
+from reconciler.store.gateway import Agents
+from reconciler.store.identity import Identities, ensure_bootstrap
+from reconciler.store.jobs import JobQueue
+from reconciler.store.migrate import migrate
+from reconciler.store.outbox import Outbox
+from reconciler.store.pools import Pools
+from reconciler.store.workspaces import Workspaces
+from reconciler.wiring.settings import ReconcilerSettings
+from svckit.addresses import write_port_file
+from svckit.auth import hash_token
+from svckit.log import get_logger
+from svckit.rungroup import RunGroup
+from svckit.server import GrpcServer
+from svckit.system import SystemClock, SystemEntropy, new_id
+from warmpool.control.v1 import (
+    pools_pb2_grpc,
+    system_pb2_grpc,
+    templates_pb2_grpc,
+    workspaces_pb2_grpc,
+)
+from warmpool.gateway.v1 import gateway_pb2_grpc
+from warmpool.provisioner.v1 import provisioner_pb2_grpc
+
+__all__ = ["serve"]
+
+LOG = get_logger(__name__)
+
+
+async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
+    """Serves until the group is asked to stop."""
+    url = settings.read_database_url()
+    async with open_database(url, pool_max=settings.database_pool_max) as database:
+        await _prepare(settings, database)
+        bus = await connect_nats(settings.nats_url.get_secret_value(), name="reconciler")
+        try:
+            async with RunGroup(group.stopping) as loops:
+                await _serve(settings, database, bus, loops)
+        finally:
+            await bus.close()
+
+
+async def _prepare(settings: ReconcilerSettings, database: Database) -> None:
+    """Brings the schema up to date and makes sure that the first credentials exist."""
+    if settings.migrate:
+        for name in await migrate(database):
+            LOG.info("a migration was applied", action="migrate", name=name)
+    await ensure_bootstrap(
+        database,
+        owner_token_hash=_read_hash(settings.bootstrap_owner_token_file),
+        provisioner_key_hash=_read_hash(settings.bootstrap_provisioner_key_file),
+        gateway_key_hash=_read_hash(settings.bootstrap_gateway_key_file),
+        now=SystemClock().now(),
+        new_id=new_id,
+    )
+
+
+async def _serve(
+    settings: ReconcilerSettings, database: Database, bus: Bus, loops: RunGroup
+) -> None:
+    clock, entropy = SystemClock(), SystemEntropy()
+    agent_timeout = timedelta(seconds=settings.agent_timeout_seconds)
+    pool_settings = read_pool_settings(settings)
+
+    hints = BusHints(bus)
+    queue = JobQueue(database)
+    ends = JobEnds(database)
+    workspaces = Workspaces(database, agent_timeout=agent_timeout)
+    pools = Pools(
+        database,
+        agent_timeout=agent_timeout,
+        failure_lookback=timedelta(seconds=settings.pool_failure_lookback_seconds),
+    )
+    maker = WorkspaceMaker(database, agent_timeout=agent_timeout)
+    creation = Creation(maker, workspaces, pools, hints, clock, new_id)
+    pool_loop = PoolLoop(
+        database,
+        pools,
+        hints,
+        hints.pool,
+        clock,
+        entropy,
+        new_id,
+        settings=pool_settings,
+        concurrency=concurrency_limit(settings.database_pool_max),
+        tick_seconds=settings.reconcile_tick_seconds,
+    )
+    reaper = Reaper(
+        database,
+        queue,
+        ends,
+        hints,
+        clock,
+        entropy,
+        ReaperSettings(
+            unconfirmed_seconds=settings.job_unconfirmed_seconds,
+            hung_seconds=settings.job_hung_seconds,
+            pending_seconds=settings.job_pending_seconds,
+            tick_seconds=settings.reaper_tick_seconds,
+        ),
+    )
+    outbox = OutboxLoop(
+        Outbox(database), bus, hints.outbox, clock, entropy, raw=settings.claim_events_raw
+    )
+    provisioner = ProvisionerServicer(
+        queue,
+        ends,
+        hints,
+        hints,
+        clock,
+        ProvisionerSettings(
+            access_url=settings.agent_url,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            cancel_grace_seconds=settings.cancel_grace_seconds,
+        ),
+        loops.stopping,
+    )
+    templates = TemplateServicer(database, clock, hints, new_id)
+    people = WorkspaceServicer(
+        creation, workspaces, queue, ends, hints, hints, clock, new_id, loops.stopping
+    )
+    operators = PoolServicer(
+        database, pools, hints, hints, clock, new_id, pool_settings, loops.stopping
+    )
+    gateway = GatewayServicer(Agents(database, agent_timeout=agent_timeout), hints, clock)
+    system = SystemServicer(database, clock, bus)
+    server = GrpcServer(
+        settings.listen,
+        [
+            partial(provisioner_pb2_grpc.add_ProvisionerServiceServicer_to_server, provisioner),
+            partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, gateway),
+            partial(templates_pb2_grpc.add_TemplateServiceServicer_to_server, templates),
+            partial(workspaces_pb2_grpc.add_WorkspaceServiceServicer_to_server, people),
+            partial(pools_pb2_grpc.add_PoolServiceServicer_to_server, operators),
+            partial(system_pb2_grpc.add_SystemServiceServicer_to_server, system),
+        ],
+        TokenAuthorizer(Identities(database), clock),
+        settings.tls(),
+        settings.reflection,
+    )
+
+    loops.start("hints", hints.run)
+    loops.start("listen", partial(listen, bus, hints, clock))
+    loops.start("outbox", outbox.run)
+    loops.start("reaper", reaper.run)
+    loops.start("pool", pool_loop.run)
+    port = await server.start()
+    write_port_file(settings.port_file, port)
+    try:
+        await loops.stopping.wait()
+    finally:
+        await server.stop(settings.drain_seconds)
+
+
+def read_pool_settings(settings: ReconcilerSettings) -> PoolSettings:
+    """The pool's policy, from the operator's settings."""
+    return PoolSettings(
+        backoff_interval_seconds=settings.pool_backoff_seconds,
+        failure_lookback_seconds=settings.pool_failure_lookback_seconds,
+        failure_hard_limit=settings.pool_failure_hard_limit,
+        never_ready_timeout_seconds=settings.pool_never_ready_seconds,
+        jobs_in_flight_max=settings.pool_jobs_in_flight_max,
+    )
+
+
+def _read_hash(path: Path | None) -> bytes | None:
+    return None if path is None else hash_token(path.read_text().strip())
