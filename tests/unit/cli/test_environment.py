@@ -44,7 +44,7 @@ def test_secrets_go_by_the_name_of_a_file():
 def test_workspaces_stay_below_the_directory():
     environment = provisionerd_environment(LAYOUT, SETTINGS, "nats://n", {"PATH": "/bin"})
 
-    assert environment["WARMPOOL_WORKSPACES_DIR"] == "/w/workspaces"
+    assert environment["WARMPOOL_WORKSPACES_DIR"] == "/w/provisioner/workspaces"
     assert environment["WARMPOOL_PROVISIONERD_PROVISIONERS"] == "terraform,process"
     assert environment["WARMPOOL_PROVISIONERD_TERRAFORM_PATH"] == "/bin/tofu"
     assert environment["PATH"].endswith(":/bin")
@@ -63,5 +63,5 @@ def test_no_service_gets_the_token_of_who_started_it():
 
 
 def test_the_agents_command_survives_the_shells_splitting():
-    assert agent_command("/venv/bin/python") == "/venv/bin/python -m agentsdk"
+    assert agent_command("/venv/bin/python") == "/venv/bin/python -P -m agentsdk"
     assert agent_command("/my venv/bin/python") == "warmpool-agent"

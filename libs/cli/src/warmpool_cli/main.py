@@ -18,6 +18,8 @@ from warmpool_cli.output import printable
 
 __all__ = ["main", "parse", "run"]
 
+LOG_LINE_MAX = 400
+
 
 def main() -> None:
     """Entry point of the console script; ends the process with the documented exit code."""
@@ -42,7 +44,7 @@ async def run(arguments: Sequence[str]) -> int:
         _report(error)
         return error.exit_code
     except EmbeddedError as error:
-        _report(OperationFailed(str(error), "look at the log named, or try `warmpool doctor`"))
+        _report(_explain_start(error))
         return ExitCode.FAILED
     except OSError as error:
         if isinstance(error, BrokenPipeError):
@@ -73,6 +75,13 @@ def parse(arguments: Sequence[str]) -> Coroutine[Any, Any, None] | int:
     if inspect.iscoroutine(outcome):
         return outcome
     return outcome if isinstance(outcome, int) else ExitCode.OK
+
+
+def _explain_start(error: EmbeddedError) -> CliError:
+    """One line of what may quote the end of a log: its first line and its last one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = lines[0] if len(lines) < 2 else f"{lines[0]} {lines[-1][-LOG_LINE_MAX:]}"
+    return OperationFailed(cause, "see the log named, mend what it says; try `warmpool doctor`")
 
 
 def _usage_fix(error: typer.TyperException) -> str:

@@ -126,8 +126,10 @@ def agentgw_environment(layout: Layout, settings: LocalSettings, nats_url: str) 
 
 def agent_command(python: str) -> str:
     """What a workspace's init script runs. The shell splits it at blanks, so a path with one
-    cannot be in it; then the installed script is found by its name."""
-    return "warmpool-agent" if any(c.isspace() for c in python) else f"{python} -m agentsdk"
+    cannot be in it; then the installed script is found by its name. -P keeps a workspace's own
+    files from being imported in place of the agent's.
+    """
+    return "warmpool-agent" if any(c.isspace() for c in python) else f"{python} -P -m agentsdk"
 
 
 def _with_prefix(

@@ -39,7 +39,7 @@ class Layout:
     @property
     def workspaces(self) -> Path:
         """One directory a workspace, for templates that provision on this machine."""
-        return self.root / "workspaces"
+        return self.provisioner / "workspaces"
 
     @property
     def secrets(self) -> Path:
