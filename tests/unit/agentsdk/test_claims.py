@@ -1,11 +1,12 @@
-"""When an event announces what the agent already runs."""
+"""When an event announces what the agent already runs, and when a claim was left unfinished."""
 
 from __future__ import annotations
 
 import pytest
 
 from agentsdk.core import ReinitEvent
-from agentsdk.life import is_duplicate
+from agentsdk.life import is_duplicate, is_unfinished
+from agentsdk.manifest import Manifest
 from agentsdk.memory import NOTHING, ClaimProgress, ClaimRecord
 
 EVENT = ReinitEvent(workspace_id="w", owner_id="alice", reason="r", claim_id="claim-1")
@@ -31,3 +32,31 @@ def test_only_what_was_applied_is_a_duplicate(
 
 def test_the_first_claim_is_no_duplicate() -> None:
     assert not is_duplicate(EVENT, NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("manifest_claim_id", "progress", "expected"),
+    [
+        ("claim-1", ClaimProgress.APPLYING, True),
+        ("claim-1", ClaimProgress.FAILED, True),
+        ("claim-1", ClaimProgress.APPLIED, False),
+        ("claim-2", ClaimProgress.APPLYING, False),
+        ("", ClaimProgress.APPLYING, False),
+    ],
+)
+def test_a_claim_is_unfinished_if_its_manifest_is_here_and_its_end_is_not(
+    manifest_claim_id: str, progress: ClaimProgress, expected: bool
+) -> None:
+    manifest = Manifest(
+        agent_id="a",
+        agent_name="main",
+        workspace_id="w",
+        workspace_name="dev",
+        owner_id="alice",
+        owner_name="alice",
+        is_prebuild=False,
+        claim_id=manifest_claim_id,
+    )
+    earlier = ClaimRecord(claim_id="claim-1", owner_id="alice", progress=progress)
+    assert is_unfinished(earlier, manifest) is expected
+    assert not is_unfinished(NOTHING, manifest)

@@ -48,17 +48,23 @@ def main() -> int:
         return 2
     try:
         settings = read_settings(_ENVIRON, Path.cwd())
-        settings.directory.mkdir(parents=True, exist_ok=True)
+        _make_directory(settings.directory)
         asyncio.run(_run(settings))
     except SettingsInvalid as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except OSError as error:
-        sys.stderr.write(f"WARMPOOL_AGENT_DIR: cannot be used ({error})\n")
-        return 2
     except asyncio.CancelledError:
         return 1
     return 0
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsInvalid(
+            "WARMPOOL_AGENT_DIR", f"cannot be used ({error})", "a directory, or a path for one"
+        ) from error
 
 
 async def _run(settings: AgentSettings) -> None:

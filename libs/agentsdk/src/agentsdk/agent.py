@@ -10,7 +10,8 @@ import asyncio
 from dataclasses import replace
 
 from agentsdk.gateway import open_gateway
-from agentsdk.life import AgentCallbacks, Life
+from agentsdk.life import Life
+from agentsdk.reports import AgentCallbacks
 from agentsdk.settings import AgentSettings
 from agentsdk.surroundings import Surroundings
 

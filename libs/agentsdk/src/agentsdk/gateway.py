@@ -17,15 +17,13 @@ from typing import Final, Protocol, TypedDict, TypeVar
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
-from google.rpc.status_pb2 import Status
 
-from agentsdk.core import Frame, Heartbeat, Reconnect, ReinitEvent, UnknownFrame
+from agentsdk.core import Frame
+from agentsdk.decoding import decode_failure, decode_frame, decode_manifest
 from agentsdk.errors import CallFailed, SettingsInvalid
 from agentsdk.limits import AgentLimits
-from agentsdk.manifest import Manifest, Script
+from agentsdk.manifest import Manifest
 from agentsdk.settings import AgentSettings, Token
 from warmpool.agent.v1 import agent_pb2 as pb
 from warmpool.agent.v1 import agent_pb2_grpc
@@ -34,7 +32,6 @@ from warmpool.common.v1 import types_pb2 as types
 __all__ = ["AckPhase", "Gateway", "Lifecycle", "LogEntry", "open_gateway", "read_version"]
 
 _ERROR_BYTES_MAX = 4_096
-_DETAILS_KEY = "grpc-status-details-bin"
 _Answer = TypeVar("_Answer")
 
 # Pings find a dead peer below a stream's own idle detection, and more often than NATs forget; the
@@ -46,7 +43,7 @@ _CHANNEL_OPTIONS: Final[Sequence[tuple[str, int]]] = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 3_000),
     ("grpc.dns_min_time_between_resolutions_ms", 10_000),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
@@ -107,7 +104,7 @@ class Gateway:
         answer = await self._call(
             self._stub.GetManifest(pb.GetManifestRequest(), **self._unary_options())
         )
-        return _decode_manifest(answer)
+        return decode_manifest(answer)
 
     async def acknowledge_reinit(self, claim_id: str, phase: AckPhase, error: str) -> None:
         """Says how far the agent is with a claim. Raises `CallFailed`."""
@@ -173,7 +170,7 @@ class Gateway:
     ) -> AsyncGenerator[Frame]:
         try:
             while isinstance(frame := await call.read(), pb.WaitForReinitResponse):
-                yield _decode_frame(frame)
+                yield decode_frame(frame)
         except grpc.aio.AioRpcError as error:
             raise self._read_failure(error) from error
         except asyncio.CancelledError as error:
@@ -200,7 +197,7 @@ class Gateway:
             raise _cancelled() from error
 
     def _read_failure(self, error: grpc.aio.AioRpcError) -> CallFailed:
-        failure = _decode_failure(error)
+        failure = decode_failure(error)
         if failure.code == "UNAUTHENTICATED":
             self._token.reload()
         return failure
@@ -240,77 +237,6 @@ def _read_ca(settings: AgentSettings) -> bytes | None:
         raise SettingsInvalid(
             "WARMPOOL_AGENT_CA_FILE", f"cannot be read ({error})", "a readable PEM file"
         ) from error
-
-
-def _decode_frame(frame: pb.WaitForReinitResponse) -> Frame:
-    match frame.WhichOneof("frame"):
-        case "heartbeat":
-            return Heartbeat(interval_seconds=frame.heartbeat.interval_ms / 1_000)
-        case "reinit":
-            return ReinitEvent(
-                workspace_id=frame.reinit.workspace_id,
-                owner_id=frame.reinit.owner_id,
-                reason=frame.reinit.reason,
-                claim_id=frame.reinit.claim_id,
-            )
-        case "reconnect":
-            return Reconnect(after_seconds=max(0.0, frame.reconnect.after_ms / 1_000))
-        case None:
-            return UnknownFrame()
-
-
-def _decode_manifest(answer: pb.GetManifestResponse) -> Manifest:
-    return Manifest(
-        agent_id=answer.agent_id,
-        agent_name=answer.agent_name,
-        workspace_id=answer.workspace_id,
-        workspace_name=answer.workspace_name,
-        owner_id=answer.owner_id,
-        owner_name=answer.owner_name,
-        is_prebuild=answer.is_prebuild,
-        claim_id=answer.claim_id,
-        directory=answer.directory,
-        env=dict(answer.env),
-        scripts=tuple(
-            Script(
-                display_name=script.display_name,
-                text=script.script,
-                run_on_start=script.run_on_start,
-                run_on_stop=script.run_on_stop,
-                timeout_seconds=max(0, script.timeout_seconds),
-                log_path=script.log_path,
-            )
-            for script in answer.scripts
-        ),
-    )
-
-
-def _decode_failure(error: grpc.aio.AioRpcError) -> CallFailed:
-    reason, retry_after_seconds = "", None
-    for key, value in error.trailing_metadata() or ():
-        if key == _DETAILS_KEY and isinstance(value, bytes):
-            reason, retry_after_seconds = _decode_details(value)
-    return CallFailed(
-        code=error.code().name,
-        reason=reason,
-        message=error.details() or "",
-        retry_after_seconds=retry_after_seconds,
-    )
-
-
-def _decode_details(encoded: bytes) -> tuple[str, float | None]:
-    """The reason and the wait in a google.rpc.Status; what cannot be read counts as not there."""
-    reason, retry_after_seconds = "", None
-    try:
-        for detail in Status.FromString(encoded).details:
-            info, retry = ErrorInfo(), RetryInfo()
-            if detail.Unpack(info):
-                reason = info.reason
-            elif detail.Unpack(retry):
-                retry_after_seconds = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-    except DecodeError:
-        return reason, retry_after_seconds
-    return reason, retry_after_seconds
 
 
 def _raise_if_ours(error: asyncio.CancelledError) -> None:

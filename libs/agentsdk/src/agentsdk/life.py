@@ -14,9 +14,7 @@ restarted in between how far it was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 
 from agentsdk.backoff import Backoffs
 from agentsdk.core import PACES, Pace, ReinitEvent, ReinitSettled
@@ -24,51 +22,19 @@ from agentsdk.errors import CallFailed
 from agentsdk.gateway import AckPhase, Gateway, Lifecycle
 from agentsdk.manifest import Manifest
 from agentsdk.memory import ClaimProgress, ClaimRecord, MemoryFile
-from agentsdk.outbox import Outbox
 from agentsdk.reinit import ReinitWaiter
+from agentsdk.reports import AgentCallbacks, Reports
 from agentsdk.script_logs import ScriptLogs
 from agentsdk.scripts import ScriptFailure, ScriptRunner
 from agentsdk.settings import AgentSettings
 from agentsdk.surroundings import Surroundings
 
-__all__ = ["AgentCallbacks", "Life"]
+__all__ = ["Life", "is_duplicate", "is_unfinished"]
 
 _LIVENESS_SECONDS = 30.0  # if the gateway names no interval
 _LIVENESS_SECONDS_MAX = 300.0
 _STOP_SCRIPTS_SHARE = 0.4  # of the time for an orderly end
 _LAST_REPORTS_SHARE = 0.2
-
-
-def _ignore_lifecycle(_lifecycle: Lifecycle) -> None: ...
-def _ignore_claim(_claim_id: str, _phase: AckPhase) -> None: ...
-def _ignore_reason(_reason: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentCallbacks:
-    """What a program around the agent may want to know. Called on the agent's loop; they must not
-    block or raise.
-    """
-
-    lifecycle_changed: Callable[[Lifecycle], None] = _ignore_lifecycle
-    claim_acknowledged: Callable[[str, AckPhase], None] = _ignore_claim
-    """With the claim's id and the phase, once the gateway has recorded it."""
-    asking_ended: Callable[[str], None] = _ignore_reason
-    """With the reason, when the agent stops waiting for a claim for good."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _LifecycleReport:
-    lifecycle: Lifecycle
-    changed_at: datetime
-    error: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ack:
-    claim_id: str
-    phase: AckPhase
-    error: str
 
 
 class Life:
@@ -95,20 +61,17 @@ class Life:
         self._manifest: Manifest | None = None
         self._starting: asyncio.Task[tuple[ScriptFailure, ...]] | None = None
         self._waiter = ReinitWaiter(gateway, surroundings)
-        self._acks = Outbox("claim", self._send_ack, surroundings)
-        self._lifecycles = Outbox("lifecycle", self._send_lifecycle, surroundings)
+        self._reports = Reports(gateway, callbacks, surroundings)
         self._logs = ScriptLogs(gateway, settings.token, surroundings)
         self._scripts = ScriptRunner(
             group,
             self._logs,
             directory=settings.directory,
             inherited_env=settings.script_env,
-            session_id=surroundings.session_id,
-            limits=surroundings.limits,
+            surroundings=surroundings,
         )
         self._background = (
-            group.create_task(self._acks.run()),
-            group.create_task(self._lifecycles.run()),
+            group.create_task(self._reports.run()),
             group.create_task(self._logs.run()),
         )
 
@@ -122,18 +85,18 @@ class Life:
     async def shut_down(self) -> None:
         """After `run` was cancelled: stop scripts, last reports. Bounded."""
         total_seconds = self._settings.shutdown_seconds
-        self._say(Lifecycle.SHUTTING_DOWN)
+        self._reports.say(Lifecycle.SHUTTING_DOWN)
         try:
             async with asyncio.timeout(_STOP_SCRIPTS_SHARE * total_seconds):
                 await self._run_stop_scripts()
         except TimeoutError:
             self._log.warning("The stop scripts took too long and were ended.")
         await self._scripts.end_left_behind()
-        self._say(Lifecycle.OFF)
+        self._reports.say(Lifecycle.OFF)
         try:
             async with asyncio.timeout(_LAST_REPORTS_SHARE * total_seconds):
-                for outbox in (self._acks, self._lifecycles, self._logs):
-                    await outbox.drain()
+                await self._reports.drain()
+                await self._logs.drain()
         except TimeoutError:
             self._log.warning("The last reports could not be delivered in time.")
 
@@ -155,15 +118,15 @@ class Life:
 
     async def _start(self, manifest: Manifest) -> tuple[ScriptFailure, ...]:
         self._manifest = manifest
-        self._say(Lifecycle.STARTING)
+        self._reports.say(Lifecycle.STARTING)
         scripts = [script for script in manifest.scripts if script.run_on_start]
         failures = await self._scripts.run_all(manifest, scripts)
         if not failures:
-            self._say(Lifecycle.READY)
+            self._reports.say(Lifecycle.READY)
         elif all(failure.is_timeout for failure in failures):
-            self._say(Lifecycle.START_TIMEOUT, _describe(failures))
+            self._reports.say(Lifecycle.START_TIMEOUT, _describe(failures))
         else:
-            self._say(Lifecycle.START_ERROR, _describe(failures))
+            self._reports.say(Lifecycle.START_ERROR, _describe(failures))
         return failures
 
     async def _run_stop_scripts(self) -> None:
@@ -223,13 +186,13 @@ class Life:
             await self._settle(event.claim_id, event.owner_id, ())
             return True
         await self._remember(event.claim_id, event.owner_id, ClaimProgress.APPLYING)
-        self._acknowledge(event.claim_id, AckPhase.APPLYING)
+        self._reports.acknowledge(event.claim_id, AckPhase.APPLYING)
         if not self._runs_for(event):
             manifest = await self._get_manifest_of(event)
             if manifest is None:
                 await self._remember(event.claim_id, event.owner_id, ClaimProgress.FAILED)
                 error = "the manifest does not belong to the claim; asking again"
-                self._acknowledge(event.claim_id, AckPhase.FAILED, error)
+                self._reports.acknowledge(event.claim_id, AckPhase.FAILED, error)
                 return False
             if not self._runs_for(event):  # the first start may have got it in the meantime
                 await self._end_starting()
@@ -266,10 +229,10 @@ class Life:
         """The claim is applied or failed: remembered first, then acknowledged."""
         if failures:
             await self._remember(claim_id, owner_id, ClaimProgress.FAILED)
-            self._acknowledge(claim_id, AckPhase.FAILED, _describe(failures))
+            self._reports.acknowledge(claim_id, AckPhase.FAILED, _describe(failures))
         else:
             await self._remember(claim_id, owner_id, ClaimProgress.APPLIED)
-            self._acknowledge(claim_id, AckPhase.APPLIED)
+            self._reports.acknowledge(claim_id, AckPhase.APPLIED)
 
     async def _remember(self, claim_id: str, owner_id: str, progress: ClaimProgress) -> None:
         self._claim = ClaimRecord(claim_id=claim_id, owner_id=owner_id, progress=progress)
@@ -297,24 +260,6 @@ class Life:
             except CallFailed as failure:
                 wait_seconds = backoffs.next(PACES.get(failure.code, Pace.SLOW))
             await self._clock.sleep(max(wait_seconds, 0.01))
-
-    def _say(self, lifecycle: Lifecycle, error: str = "") -> None:
-        self._log.info("The lifecycle changed.", lifecycle=lifecycle.name, error=error)
-        self._lifecycles.put(
-            _LifecycleReport(lifecycle=lifecycle, changed_at=self._clock.now(), error=error)
-        )
-        self._callbacks.lifecycle_changed(lifecycle)
-
-    def _acknowledge(self, claim_id: str, phase: AckPhase, error: str = "") -> None:
-        self._log.info("Acknowledging.", claim_id=claim_id, phase=phase.name, error=error)
-        self._acks.put(_Ack(claim_id=claim_id, phase=phase, error=error))
-
-    async def _send_ack(self, ack: _Ack) -> None:
-        await self._gateway.acknowledge_reinit(ack.claim_id, ack.phase, ack.error)
-        self._callbacks.claim_acknowledged(ack.claim_id, ack.phase)
-
-    async def _send_lifecycle(self, report: _LifecycleReport) -> None:
-        await self._gateway.report_lifecycle(report.lifecycle, report.changed_at, report.error)
 
     def _backoffs(self) -> Backoffs:
         return Backoffs(self._limits, self._surroundings.entropy)

@@ -19,9 +19,9 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentsdk.limits import AgentLimits
 from agentsdk.manifest import Manifest, Script, build_script_env, resolve_directory
 from agentsdk.script_logs import LineSplitter, ScriptLogs
+from agentsdk.surroundings import Surroundings
 
 __all__ = ["ScriptFailure", "ScriptRunner"]
 
@@ -50,15 +50,15 @@ class ScriptRunner:
         *,
         directory: Path,
         inherited_env: Mapping[str, str],
-        session_id: str,
-        limits: AgentLimits,
+        surroundings: Surroundings,
     ) -> None:
         self._group = group
         self._logs = logs
         self._directory = directory
         self._inherited_env = inherited_env
-        self._session_id = session_id
-        self._limits = limits
+        self._session_id = surroundings.session_id
+        self._limits = surroundings.limits
+        self._clock = surroundings.clock
         self._left_behind: set[int] = set()
         self._pumps: set[asyncio.Task[None]] = set()
 
@@ -82,11 +82,11 @@ class ScriptRunner:
         self._left_behind.clear()
         for group in groups:
             _signal_group(group, signal.SIGTERM)
-        deadline = asyncio.get_running_loop().time() + self._limits.terminate_seconds
+        deadline = self._clock.monotonic() + self._limits.terminate_seconds
         while any(_has_members(group) for group in groups):
-            if asyncio.get_running_loop().time() >= deadline:
+            if self._clock.monotonic() >= deadline:
                 break
-            await asyncio.sleep(0.02)
+            await self._clock.sleep(0.02)
         for group in groups:
             _signal_group(group, signal.SIGKILL)
 
