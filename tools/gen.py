@@ -72,13 +72,19 @@ def generate(include: Path, protos: list[Path], out: Path, *, packages: bool) ->
                 '"""Generated from proto/ by `make gen`; never edited."""\n'
             )
         (out / "warmpool" / "py.typed").touch()
-    return sorted(f.relative_to(out) for f in out.rglob("*") if f.is_file())
+    return sorted(
+        f.relative_to(out) for f in out.rglob("*") if f.is_file() and "__pycache__" not in f.parts
+    )
 
 
 def orphans(destination: Path, include: Path, pattern: str, generated: list[Path]) -> list[Path]:
     """Generated files whose .proto is gone."""
     names = (f for f in destination.glob(pattern.rpartition("/")[0] + "/*_pb2*.py*"))
-    return [f for f in names if f.relative_to(destination) not in generated]
+    return [
+        f
+        for f in names
+        if f.parent.name != "__pycache__" and f.relative_to(destination) not in generated
+    ]
 
 
 def same(one: Path, other: Path) -> bool:
