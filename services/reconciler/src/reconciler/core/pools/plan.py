@@ -107,8 +107,7 @@ def plan(snapshot: PoolSnapshot, settings: PoolSettings) -> PoolPlan:
         for state in preset_states(snapshot, settings)
         if not (state.preset.paused or can_skip_reconciliation(state))
     ]
-    known = {preset.preset_id for preset in snapshot.presets}
-    orphans = [member for member in snapshot.members if member.preset_id not in known]
+    orphans = _find_orphans(snapshot)
     drafts: list[list[Action]] = [
         [action for strategy in STRATEGIES for action in strategy(state)] for state in states
     ]
@@ -181,6 +180,12 @@ def _close(
         backoff_until=state.backoff_until,
         schedule_error=state.schedule_error,
     )
+
+
+def _find_orphans(snapshot: PoolSnapshot) -> list[MemberRow]:
+    """Members whose preset is not in the snapshot."""
+    known = {preset.preset_id for preset in snapshot.presets}
+    return [member for member in snapshot.members if member.preset_id not in known]
 
 
 def _plan_orphans(

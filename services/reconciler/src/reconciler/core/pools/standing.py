@@ -44,6 +44,8 @@ class Standing(Enum):
 def find_standing(member: MemberRow) -> Standing:
     """Where a member stands."""
     match member.transition, member.job:
+        case Transition.START, JobStatus.SUCCEEDED:  # first, as most are here
+            return Standing.READY if member.is_ready else Standing.UNREADY
         case Transition.START, JobStatus.PENDING:
             is_first = member.build_number == 1 and not member.is_picked_up
             return Standing.PENDING if is_first else Standing.BUILDING
@@ -51,8 +53,6 @@ def find_standing(member: MemberRow) -> Standing:
             return Standing.BUILDING
         case Transition.START, JobStatus.CANCELING:
             return Standing.STOPPING
-        case Transition.START, JobStatus.SUCCEEDED:
-            return Standing.READY if member.is_ready else Standing.UNREADY
         case Transition.START, JobStatus.FAILED:
             return Standing.FAILED
         case Transition.START, JobStatus.CANCELED:

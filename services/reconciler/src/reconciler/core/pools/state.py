@@ -9,17 +9,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from reconciler.core.pools.actions import DeleteReason
 from reconciler.core.pools.settings import PoolSettings
-from reconciler.core.pools.snapshot import BuildHistory, MemberRow, PresetRow
+from reconciler.core.pools.snapshot import BuildHistory, MemberRow, PresetRow, ScheduleRow
 from reconciler.core.pools.standing import Standing, find_lapse, find_standing, is_never_ready
 from reconciler.core.schedules.errors import ScheduleInvalid
-from reconciler.core.schedules.schedule import desired_size, parse_schedule, parse_timezone
+from reconciler.core.schedules.schedule import (
+    Schedule,
+    desired_size,
+    parse_schedule,
+    parse_timezone,
+)
 
 __all__ = ["Census", "PresetState", "take_census"]
+
+_TIMETABLES_MAX: Final = 16_384  # sets of schedules, a kilobyte or so each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,26 +79,23 @@ class PresetState:
         return take_census(self.members, self.preset, self.now, self.settings)
 
     @cached_property
-    def _size(self) -> tuple[int, str]:
-        preset = self.preset
-        if not preset.schedules:
-            return preset.instances, ""
-        try:
-            zone = parse_timezone(preset.timezone)
-            schedules = [parse_schedule(row.cron, row.instances) for row in preset.schedules]
-        except ScheduleInvalid as error:
-            return preset.instances, str(error)
-        return desired_size(schedules, zone, preset.instances, self.now), ""
-
-    @property
     def desired(self) -> int:
         """How many members there should be now; none of a preset that is not active."""
-        return self._size[0] if self.preset.is_active else 0
+        preset = self.preset
+        if not preset.is_active:
+            return 0
+        if not preset.schedules:
+            return preset.instances
+        table = _read_schedules(preset.schedules, preset.timezone)
+        if table.zone is None:
+            return preset.instances
+        return desired_size(table.schedules, table.zone, preset.instances, self.now)
 
     @property
     def schedule_error(self) -> str:
         """What is wrong with the schedules, so that the default holds; empty if nothing is."""
-        return self._size[1]
+        schedules = self.preset.schedules
+        return _read_schedules(schedules, self.preset.timezone).error if schedules else ""
 
     @property
     def excess(self) -> int:
@@ -101,7 +107,7 @@ class PresetState:
         """How many fewer than desired are there or on their way."""
         return max(0, self.desired - self.census.supply_count)
 
-    @cached_property
+    @property
     def backoff_until(self) -> datetime | None:
         """Until when creation waits after failures; None if it does not. Somebody who resumed the
         pool has seen the failures before, so only later ones count.
@@ -115,6 +121,25 @@ class PresetState:
         wait = self.settings.backoff_interval_seconds * history.recent_failure_count
         until = failed_at + timedelta(seconds=wait)
         return until if until > self.now else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Timetable:
+    """Schedules as they were read; without a zone, the error says why they could not be."""
+
+    schedules: tuple[Schedule, ...]
+    zone: ZoneInfo | None
+    error: str = ""
+
+
+@lru_cache(maxsize=_TIMETABLES_MAX)
+def _read_schedules(rows: tuple[ScheduleRow, ...], timezone: str) -> _Timetable:
+    try:
+        zone = parse_timezone(timezone)
+        schedules = tuple(parse_schedule(row.cron, row.instances) for row in rows)
+    except ScheduleInvalid as error:
+        return _Timetable((), None, str(error))
+    return _Timetable(schedules, zone)
 
 
 def take_census(
