@@ -25,6 +25,8 @@ from provisionerd.core.provisioner import (
     Transition,
 )
 from provisionerd.process import ProcessProvisioner, ProcessSettings
+from provisionerd.process.host import mark_of
+from testkit.eventually import eventually
 from testkit.fake_agents import ArrivedAgent, FakeAgents, fake_agents
 
 pytestmark = pytest.mark.integration
@@ -122,7 +124,7 @@ async def test_an_agent_is_told_who_it_is_and_none_of_our_secrets(lab: Lab) -> N
         "CODER_AGENT_TOKEN": result.agents[0].token,
         "WARMPOOL_AGENT_DIR": str(root / "agents" / "main"),
         "WARMPOOL_AGENT_ID": result.agents[0].id,
-        "WARMPOOL_WORKSPACE_ID": WORKSPACE_ID,
+        "WARMPOOL_WORKSPACE_DIR": str(root),
         "WARMPOOL_INSTANCE": "an-instance",
         "WARMPOOL_AGENT_COMMAND": lab.agents.command,
         "HOME": str(lab.home),
@@ -152,8 +154,7 @@ async def test_a_build_that_crashed_finds_the_agent_it_started(lab: Lab) -> None
 async def test_an_agent_that_ended_comes_back_as_the_same_one(lab: Lab) -> None:
     first = await lab.build(START)
     running = await lab.agents.arrival()
-    os.kill(running.pid, signal.SIGKILL)
-    await lab.agents.departure(running)
+    await terminate(running)
     second = await lab.build(replace(START, stage=Stage.CLAIM))
     again = await lab.agents.arrival()
     assert second.agents == first.agents
@@ -212,8 +213,7 @@ async def test_a_delete_whose_tfstate_was_lost_still_ends_everything(lab: Lab) -
 async def test_a_process_that_got_the_agents_number_is_not_touched(lab: Lab) -> None:
     await lab.build(START)
     agent = await lab.agents.arrival()
-    os.kill(agent.pid, signal.SIGKILL)
-    await lab.agents.departure(agent)
+    await terminate(agent)
     # GIVEN a tfstate and a note that name a process which is somebody else's: this test
     assert lab.tfstate is not None
     lab.tfstate = lab.tfstate.replace(b'"pid": %d' % agent.pid, b'"pid": %d' % os.getpid())
@@ -246,6 +246,16 @@ async def test_a_command_that_does_not_exist_is_named(lab: Lab) -> None:
 async def test_an_id_that_is_a_path_is_refused(lab: Lab) -> None:
     with pytest.raises(ProvisionError, match=r"workspace id is '\.\./x'; it must be a UUID"):
         await lab.build(replace(DELETE, workspace_id="../x"))
+
+
+async def terminate(agent: ArrivedAgent) -> None:
+    """Ends an agent and waits until its process is gone, not only its connection."""
+    os.kill(agent.pid, signal.SIGKILL)
+
+    def check() -> None:
+        assert not mark_of(agent.pid)
+
+    await eventually(check)
 
 
 async def start_stray(lab: Lab, agent: ArrivedAgent) -> ArrivedAgent:

@@ -31,7 +31,7 @@ from provisionerd.process.record import AgentRecord
 
 __all__ = ["Workspace"]
 
-WORKSPACE_VARIABLE = "WARMPOOL_WORKSPACE_ID"
+WORKSPACE_VARIABLE = "WARMPOOL_WORKSPACE_DIR"  # a path: unique on this host, as ids may not be
 AGENT_VARIABLE = "WARMPOOL_AGENT_ID"
 TERMINATED_SECONDS = 10.0  # after SIGKILL; only the kernel can make it longer
 
@@ -63,7 +63,7 @@ class Workspace:
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
         """What every process of the workspace sees."""
-        return {**inherited, "HOME": str(self.home), WORKSPACE_VARIABLE: self.id}
+        return {**inherited, "HOME": str(self.home), WORKSPACE_VARIABLE: str(self._root)}
 
     def find_running(self, agent: AgentRecord) -> AgentRecord:
         """The agent with the process it runs as, if it runs; with none otherwise.
@@ -103,7 +103,7 @@ class Workspace:
 
     def terminate_all(self) -> None:
         """Ends everything in the workspace, without a pause and without waiting."""
-        signal_all(carriers_of(WORKSPACE_VARIABLE, self.id), signal.SIGKILL)
+        signal_all(carriers_of(WORKSPACE_VARIABLE, str(self._root)), signal.SIGKILL)
 
     async def end_agents(
         self, agents: tuple[AgentRecord, ...], *, grace_seconds: float, cancel: Cancel
@@ -126,7 +126,7 @@ class Workspace:
         """Ends whatever else runs in the workspace."""
 
         def find() -> tuple[int, ...]:
-            return carriers_of(WORKSPACE_VARIABLE, self.id)
+            return carriers_of(WORKSPACE_VARIABLE, str(self._root))
 
         signal_all(await asyncio.to_thread(find), signal.SIGTERM)
         signal_all(await wait_until_gone(find, grace_seconds, cancel.forced), signal.SIGKILL)
