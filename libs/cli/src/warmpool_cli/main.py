@@ -11,8 +11,8 @@ from typing import Any
 
 import typer
 
-from embedded.errors import EmbeddedError
-from warmpool_cli.errors import CliError, ExitCode, OperationFailed, UsageInvalid
+from embedded.errors import DirectoryInUse, EmbeddedError
+from warmpool_cli.errors import CliError, Conflict, ExitCode, OperationFailed, UsageInvalid
 from warmpool_cli.interrupts import run_until_signal
 from warmpool_cli.output import printable
 
@@ -44,8 +44,9 @@ async def run(arguments: Sequence[str]) -> int:
         _report(error)
         return error.exit_code
     except EmbeddedError as error:
-        _report(_explain_start(error))
-        return ExitCode.FAILED
+        explained = _explain_start(error)
+        _report(explained)
+        return explained.exit_code
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
@@ -81,6 +82,8 @@ def _explain_start(error: EmbeddedError) -> CliError:
     """One line of what may quote the end of a log: its first line and its last one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     cause = lines[0] if len(lines) < 2 else f"{lines[0]} {lines[-1][-LOG_LINE_MAX:]}"
+    if isinstance(error, DirectoryInUse):
+        return Conflict(cause, "see whether `warmpool up` runs in another terminal")
     return OperationFailed(cause, "see the log named, mend what it says; try `warmpool doctor`")
 
 

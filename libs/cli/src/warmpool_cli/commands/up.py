@@ -73,7 +73,7 @@ async def up(
             finally:
                 call.output.say("stopping ...")
     finally:
-        call.output.say("stopped; what was built is kept in " + str(layout.root))
+        call.output.say(f"stopped; its files stay in {layout.root}")
 
 
 def _announce(call: Invocation, system: LocalSystem) -> None:
