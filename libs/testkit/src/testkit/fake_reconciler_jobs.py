@@ -105,6 +105,7 @@ class FakeReconciler(ProvisionerServiceServicer):
         self.address = ""
         self.heartbeat_seconds = 0.05
         self.streams_open = 0
+        self.tokens: set[str] = set()
         self.requeue_released = False
         self._available: deque[str] = deque()
         self._faults: dict[str, deque[grpc.StatusCode]] = {}
@@ -320,6 +321,9 @@ class FakeReconciler(ProvisionerServiceServicer):
 
     async def _enter(self, method: str, context: _Context) -> None:
         self.calls[method] += 1
+        for name, value in context.invocation_metadata() or ():
+            if name == "authorization":
+                self.tokens.add(str(value).removeprefix("Bearer "))
         self._nudge()
         faults = self._faults.get(method)
         if faults:

@@ -35,6 +35,7 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
         settings.listen, (), _NobodyMay(), settings.tls(), reflection=settings.reflection
     )
     try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with JobDirs(jobs_dir).lock():
             channel = open_channel(
                 settings.reconciler_address,
