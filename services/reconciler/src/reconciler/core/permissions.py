@@ -7,7 +7,8 @@ service holds the one permission of its kind. The system user may do nothing ove
 
     role                 templates  pools    workspaces                    system
     owner                all        all      all                           read
-    template-admin       all        all      the pool's, but not create    read
+    template-admin       all        all      the pool's, but not create;   read
+                                             reads logs of their pushes
     auditor              read       read     read                          read
     member               -          -        -                             read
     organization-admin   all        all      all                           -
@@ -47,7 +48,7 @@ class Reach(Enum):
     POOL = "pool"
 
 
-Grants: TypeAlias = Mapping[str, Reach]
+Grants: TypeAlias = frozenset[tuple[str, Reach]]
 
 _TEMPLATES: Final = ("template.read", "template.update", "template.delete")
 _POOLS: Final = ("pool.read", "pool.update")
@@ -55,19 +56,20 @@ _WORKSPACES: Final = ("workspace.create", "workspace.read", "workspace.update", 
 _SELF: Final = ("self.read", "system.read")
 
 
-def _grant(reach: Reach, *permissions: str) -> dict[str, Reach]:
-    return dict.fromkeys(permissions, reach)
+def _grant(reach: Reach, *permissions: str) -> Grants:
+    return frozenset((permission, reach) for permission in permissions)
 
 
+_NOTHING: Final[Grants] = frozenset()
 _MEMBER: Final = _grant(Reach.ANY, *_SELF)
-_ORGANIZATION_MEMBER: Final = _grant(Reach.ANY, "template.read", "pool.read") | _grant(
-    Reach.OWN, *_WORKSPACES
-)
+_ORGANIZATION_NOTHING: Final[Grants] = frozenset()
+_MEMBER: Final = _grant(Reach.ANY, "template.read", "pool.read") | _grant(Reach.OWN, *_WORKSPACES)
 
 SITE_ROLES: Final[Mapping[str, Grants]] = {
     "owner": _grant(Reach.ANY, *_TEMPLATES, *_POOLS, *_WORKSPACES, *_SELF),
     "template-admin": _grant(Reach.ANY, *_TEMPLATES, *_POOLS, *_SELF)
-    | _grant(Reach.POOL, "workspace.read", "workspace.update", "workspace.delete"),
+    | _grant(Reach.POOL, "workspace.read", "workspace.update", "workspace.delete")
+    | _grant(Reach.OWN, "workspace.read"),
     "auditor": _grant(Reach.ANY, "template.read", "pool.read", "workspace.read", *_SELF),
     "member": _MEMBER,
 }
@@ -178,10 +180,10 @@ def organizations_where(principal: UserPrincipal, permission: str) -> frozenset[
 def _reaches(
     user: UserPrincipal, permission: str, organization_id: UUID | None
 ) -> frozenset[Reach]:
-    grants: list[Grants] = [_MEMBER]
-    grants.extend(SITE_ROLES.get(role, {}) for role in user.roles)
+    grants = _MEMBER.union(*(SITE_ROLES.get(role, _NOTHING) for role in user.roles))
     if organization_id is not None and organization_id in user.organization_roles:
-        grants.append(_ORGANIZATION_MEMBER)
         roles = user.organization_roles[organization_id]
-        grants.extend(ORGANIZATION_ROLES.get(role, {}) for role in roles)
-    return frozenset(grant[permission] for grant in grants if permission in grant)
+        grants = grants.union(
+            _ORGANIZATION_MEMBER, *(ORGANIZATION_ROLES.get(role, _NOTHING) for role in roles)
+        )
+    return frozenset(reach for granted, reach in grants if granted == permission)
