@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from embedded import DirectoryInUse, EmbeddedPostgres, StartFailed, is_running
+from embedded import DirectoryInUse, EmbeddedError, EmbeddedPostgres, StartFailed, is_running
 
 pytestmark = pytest.mark.integration
 
@@ -112,6 +112,12 @@ async def test_a_start_that_fails_quotes_the_log_and_frees_the_directory(tmp_pat
     mended = EmbeddedPostgres(tmp_path / "pg", fast=True)
     mended.start_blocking()
     mended.stop_blocking()
+
+
+async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EmbeddedError, match=r"file/pg cannot be used: Not a directory"):
+        await EmbeddedPostgres(tmp_path / "file" / "pg").start()
 
 
 async def keep_one(url: str) -> None:

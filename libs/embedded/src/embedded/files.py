@@ -9,20 +9,47 @@ import secrets
 import socket
 from pathlib import Path
 
-from embedded.errors import DirectoryInUse
+from embedded.errors import DirectoryInUse, EmbeddedError
 
-__all__ = ["DirectoryLock", "find_free_port", "read_or_make_secret", "write_private"]
+__all__ = [
+    "DirectoryLock",
+    "find_free_port",
+    "make_directory",
+    "read_or_make_secret",
+    "sync_directory",
+    "write_private",
+]
 
 LOOPBACK = "127.0.0.1"
 
 
+def make_directory(directory: Path, mode: int = 0o700) -> None:
+    """Makes a directory and those above it, or raises EmbeddedError saying why not."""
+    try:
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(directory, error) from error
+
+
+def sync_directory(directory: Path) -> None:
+    """Returns when the names in a directory are on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_private(path: Path, text: str) -> None:
-    """Writes a 0600 file so that a reader sees all of it or none of it."""
+    """Writes a 0600 file so that a reader sees all of it or none of it, a power cut included."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
+    sync_directory(path.parent)
 
 
 def read_or_make_secret(path: Path) -> str:
@@ -51,7 +78,10 @@ class DirectoryLock:
 
     def acquire(self) -> None:
         """Takes the lock, or raises DirectoryInUse naming who has it."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unusable(self._path.parent, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -68,3 +98,9 @@ class DirectoryLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _unusable(directory: Path, error: OSError) -> EmbeddedError:
+    return EmbeddedError(
+        f"{directory} cannot be used: {error.strerror}; choose a directory you may write to"
+    )

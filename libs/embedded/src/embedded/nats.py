@@ -19,7 +19,13 @@ from embedded._binaries import find_nats_server
 from embedded._child import Child, spawn
 from embedded._steps import Steps, run_steps, run_steps_blocking, steps_in
 from embedded.errors import StartFailed
-from embedded.files import LOOPBACK, DirectoryLock, read_or_make_secret, write_private
+from embedded.files import (
+    LOOPBACK,
+    DirectoryLock,
+    make_directory,
+    read_or_make_secret,
+    write_private,
+)
 
 __all__ = ["EmbeddedNats"]
 
@@ -80,7 +86,7 @@ class EmbeddedNats:
         if self._child is not None and self._child.exit_code is None:
             return
         program = find_nats_server()
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self._directory)
         self._lock.acquire()
         try:
             self._token = read_or_make_secret(self._directory / "token")

@@ -25,7 +25,13 @@ from embedded._identity import choose_identity, give
 from embedded._proc import find_working_in, is_running
 from embedded._steps import Steps, run_steps, run_steps_blocking, steps_in
 from embedded.errors import StartFailed
-from embedded.files import DirectoryLock, read_or_make_secret, write_private
+from embedded.files import (
+    DirectoryLock,
+    make_directory,
+    read_or_make_secret,
+    sync_directory,
+    write_private,
+)
 
 __all__ = ["EmbeddedPostgres"]
 
@@ -122,7 +128,7 @@ class EmbeddedPostgres:
         if self._child is not None and self._child.exit_code is None:
             return
         binaries = find_postgres()
-        self._directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        make_directory(self._directory, 0o711)
         self._lock.acquire()
         try:
             identity = choose_identity(binaries / "postgres", self._data)
@@ -184,6 +190,7 @@ class EmbeddedPostgres:
             child.signal_group(signal.SIGKILL)
             child.reap(STOP_SECONDS)
         (workplace / "data").rename(self._data)
+        sync_directory(self._directory)
         shutil.rmtree(workplace)
 
     def _ready(self, child: Child) -> Steps:
@@ -230,8 +237,7 @@ class EmbeddedPostgres:
                 yield
 
     def _left_behind(self) -> tuple[int, ...]:
-        found = {pid for pid in find_working_in(self._data) if is_running(pid)}
-        return tuple(found)
+        return tuple(pid for pid in find_working_in(self._data) if is_running(pid))
 
     def _make_socket_directory(self) -> None:
         """Makes it in the directory, or, if that path is too long for a socket, elsewhere."""

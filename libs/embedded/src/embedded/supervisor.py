@@ -28,7 +28,7 @@ from embedded._child import Child, spawn
 from embedded._steps import Steps, run_steps, run_steps_blocking, steps_in
 from embedded._sweep import sweep
 from embedded.errors import EmbeddedError, StartFailed
-from embedded.files import DirectoryLock, write_private
+from embedded.files import DirectoryLock, make_directory, write_private
 
 __all__ = ["INSTANCE_VARIABLE", "Supervisor"]
 
@@ -113,8 +113,7 @@ class Supervisor:
         """
         if self._instance:
             return
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self._directory / "logs").mkdir(mode=0o700, exist_ok=True)
+        make_directory(self._directory / "logs")
         self._lock.acquire()
         note = self._directory / "instance"
         if not note.exists():
