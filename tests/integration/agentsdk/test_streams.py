@@ -71,6 +71,15 @@ async def test_a_gateway_that_drains_gets_no_complaint_and_a_new_stream_in_time(
         assert "WARNING" not in agent.log.getvalue()
 
 
+async def test_a_gateway_that_only_says_reconnect_is_not_asked_without_a_pause(
+    gateway: FakeAgentGateway, start_agent: StartAgent
+) -> None:
+    gateway.streams.extend([[reconnect(0)]] * 3)
+    async with start_agent(fast_initial_seconds=0.064, fast_maximum_seconds=0.064) as agent:
+        await gateway.until(lambda fake: fake.open_streams == 1 and len(fake.waits) == 4)
+        assert sum(0 < seconds < 0.064 for seconds in agent.clock.sleeps) >= 3
+
+
 async def test_a_frame_of_a_newer_gateway_is_read_over(
     gateway: FakeAgentGateway, start_agent: StartAgent
 ) -> None:

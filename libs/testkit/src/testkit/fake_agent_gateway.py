@@ -312,13 +312,21 @@ def _pack(detail: Message) -> AnyMessage:
 
 
 @asynccontextmanager
-async def fake_agent_gateway(*, port: int = 0) -> AsyncGenerator[FakeAgentGateway]:
-    """Serves a fake on the loopback; at the end every call is cancelled."""
+async def fake_agent_gateway(
+    *, port: int = 0, credentials: grpc.ServerCredentials | None = None
+) -> AsyncGenerator[FakeAgentGateway]:
+    """Serves a fake on the loopback, with TLS if it has credentials; at the end every call is
+    cancelled.
+    """
     gateway = FakeAgentGateway()
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     agent_pb2_grpc.add_AgentServiceServicer_to_server(gateway, server)
     gateway.server = server
-    gateway.port = server.add_insecure_port(f"127.0.0.1:{port}")
+    address = f"127.0.0.1:{port}"
+    if credentials is None:
+        gateway.port = server.add_insecure_port(address)
+    else:
+        gateway.port = server.add_secure_port(address, credentials)
     await server.start()
     try:
         yield gateway
