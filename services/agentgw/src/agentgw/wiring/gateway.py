@@ -1,0 +1,148 @@
+"""A gateway, put together: constructors in a straight line, loops, the server, and the way down.
+
+The order at the start is part of promise 2: the subscription is known to the bus before the first
+agent is let in. At the end agents are sent away first, and what they used is stopped after them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import grpc.aio
+from opentelemetry.metrics import Meter
+
+from agentgw.core.admission import Admission, AdmissionLimits
+from agentgw.core.liveness import LivenessBook
+from agentgw.core.session_book import Lane
+from agentgw.loops.drain import drain_sessions
+from agentgw.loops.hints import HintReader
+from agentgw.loops.liveness import LivenessReporter
+from agentgw.loops.reader import CheckReader
+from agentgw.loops.recorder import Recorder
+from agentgw.loops.sweeper import Sweeper
+from agentgw.rpc.agents import AgentServicer
+from agentgw.rpc.authorizer import AgentAuthorizer
+from agentgw.rpc.control_plane import ControlPlane
+from agentgw.store.metrics import GatewayMetrics
+from agentgw.store.records import PendingRecords
+from agentgw.store.sessions import Sessions
+from bus.api import Bus
+from svckit.rungroup import RunGroup
+from svckit.server import GrpcServer
+from svckit.system import Clock, Entropy
+from svckit.tls import TlsSettings
+from warmpool.agent.v1.agent_pb2_grpc import add_AgentServiceServicer_to_server
+
+__all__ = ["Gateway", "GatewayPlan"]
+
+ADMISSION_RETRY_SECONDS: Final = 1.0
+VANISHED_GRACE_SECONDS: Final = 2.0  # an agent that lost its connection is back by then, or gone
+STOP_GRACE_SECONDS: Final = 2.0  # for unary calls, once all streams have ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayPlan:
+    """What makes one gateway differ from another; times in seconds."""
+
+    listen: str = "127.0.0.1:0"
+    tls: TlsSettings | None = None
+    reflection: bool = False
+    reuse_port: bool = False
+    heartbeat_seconds: float = 20.0
+    sweep_seconds: float = 25.0
+    liveness_seconds: float = 15.0
+    sessions_max: int = 20_000
+    opens_per_second: float = 3_000.0
+    opens_burst: int = 10_000
+    drain_window_seconds: float = 3.0
+    drain_seconds: float = 20.0
+
+
+class Gateway:
+    """One gateway process' worth of parts. Bus and channel belong to the caller."""
+
+    def __init__(
+        self,
+        plan: GatewayPlan,
+        *,
+        bus: Bus,
+        channel: grpc.aio.Channel,
+        meter: Meter,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._plan = plan
+        self._clock = clock
+        self._entropy = entropy
+        metrics = GatewayMetrics(meter)
+        control_plane = ControlPlane(channel)
+        records = PendingRecords(metrics)
+        liveness = LivenessBook(
+            refresh_seconds=plan.liveness_seconds,
+            grace_seconds=VANISHED_GRACE_SECONDS,
+            agents_max=2 * plan.sessions_max,
+        )
+        limits = AdmissionLimits(
+            sessions_max=plan.sessions_max,
+            opens_per_second=plan.opens_per_second,
+            opens_burst=plan.opens_burst,
+            retry_seconds=ADMISSION_RETRY_SECONDS,
+        )
+        self.sessions: Final = Sessions(
+            heartbeat_seconds=plan.heartbeat_seconds,
+            admission=Admission(limits),
+            liveness=liveness,
+            records=records,
+            metrics=metrics,
+            clock=clock,
+            entropy=entropy,
+        )
+        self._hints = HintReader(bus, self.sessions, metrics=metrics, clock=clock)
+        self._readers = {
+            lane: CheckReader(
+                lane, control_plane, self.sessions, metrics=metrics, clock=clock, entropy=entropy
+            )
+            for lane in Lane
+        }
+        self._sweeper = Sweeper(self.sessions, interval_seconds=plan.sweep_seconds, clock=clock)
+        self._recorder = Recorder(control_plane, records, clock=clock, entropy=entropy)
+        self._liveness = LivenessReporter(control_plane, liveness, clock=clock)
+        servicer = AgentServicer(
+            self.sessions, control_plane, liveness, liveness_seconds=plan.liveness_seconds
+        )
+        self._server = GrpcServer(
+            plan.listen,
+            [lambda server: add_AgentServiceServicer_to_server(servicer, server)],
+            AgentAuthorizer(),
+            plan.tls,
+            plan.reflection,
+            clock=clock,
+            options=[("grpc.so_reuseport", 1)] if plan.reuse_port else [],
+        )
+
+    async def start(self, group: RunGroup) -> int:
+        """Starts the loops and, once no hint can be missed unnoticed, the server. The port."""
+        group.start("hints", self._hints.run)
+        group.start("disturbances", self._hints.run_disturbances)
+        for lane, reader in self._readers.items():
+            group.start(f"reads-{lane.name.lower()}", reader.run)
+        group.start("sweep", self._sweeper.run)
+        group.start("records", self._recorder.run)
+        group.start("liveness", self._liveness.run)
+        await self._hints.subscribed.wait()
+        return await self._server.start()
+
+    async def stop(self) -> None:
+        """Sends every agent elsewhere, then ends the server. Bounded by the plan's drain time."""
+        plan = self._plan
+        self._server.set_serving(False)
+        await drain_sessions(
+            self.sessions,
+            window_seconds=min(plan.drain_window_seconds, plan.drain_seconds / 2),
+            timeout_seconds=plan.drain_seconds,
+            clock=self._clock,
+            entropy=self._entropy,
+        )
+        await self._server.stop(STOP_GRACE_SECONDS)
+        await self._recorder.run_once()
