@@ -62,8 +62,9 @@ def _grant(reach: Reach, *permissions: str) -> Grants:
 
 _NOTHING: Final[Grants] = frozenset()
 _MEMBER: Final = _grant(Reach.ANY, *_SELF)
-_ORGANIZATION_NOTHING: Final[Grants] = frozenset()
-_MEMBER: Final = _grant(Reach.ANY, "template.read", "pool.read") | _grant(Reach.OWN, *_WORKSPACES)
+_ORGANIZATION_MEMBER: Final = _grant(Reach.ANY, "template.read", "pool.read") | _grant(
+    Reach.OWN, *_WORKSPACES
+)
 
 SITE_ROLES: Final[Mapping[str, Grants]] = {
     "owner": _grant(Reach.ANY, *_TEMPLATES, *_POOLS, *_WORKSPACES, *_SELF),
