@@ -31,6 +31,7 @@ def test_the_gateway_keeps_the_port_that_agents_are_told():
         "WARMPOOL_AGENTGW_RECONCILER_ADDRESS": "127.0.0.1:7080",
         "WARMPOOL_AGENTGW_KEY_FILE": "/w/secrets/gateway-key",
         "WARMPOOL_AGENTGW_NATS_URL": "nats://n",
+        "WARMPOOL_AGENTGW_DRAIN_WINDOW_SECONDS": "0",
     }
 
 

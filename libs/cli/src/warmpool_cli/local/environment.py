@@ -120,6 +120,7 @@ def agentgw_environment(layout: Layout, settings: LocalSettings, nats_url: str) 
             "RECONCILER_ADDRESS": settings.address,
             "KEY_FILE": str(layout.gateway_key_file),
             "NATS_URL": nats_url,
+            "DRAIN_WINDOW_SECONDS": "0",  # there is no other gateway to spread its agents over
         },
     )
 
