@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -18,6 +19,8 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2
 
+from provisionerd.terraform.tfstate import read_tfstate
+from testkit.fake_agents import fake_agents
 from testkit.fake_reconciler_jobs import FakeReconciler, fake_reconciler
 
 pytestmark = pytest.mark.integration
@@ -29,6 +32,16 @@ setup = "sleep 600"
 
 [[agents]]
 name = "main"
+"""
+
+ENDLESS_TF = """
+resource "terraform_data" "made" {}
+resource "terraform_data" "endless" {
+  depends_on = [terraform_data.made]
+  provisioner "local-exec" {
+    command = "$WARMPOOL_AGENT_COMMAND; true"
+  }
+}
 """
 
 
@@ -118,7 +131,7 @@ async def test_a_worker_registers_serves_health_and_metrics_and_ends_on_request(
         assert machine.fake.tokens == {"the-key"}
         # THEN it is ready
         job = machine.fake.post(provisioner_type="process", files={"main.tf": "# not ours\n"})
-        await machine.fake.until(lambda: job.failed)
+        await machine.fake.until(lambda: sum(machine.fake.wants) == 4)  # its slot is free again
         assert await machine.health() == health_pb2.HealthCheckResponse.SERVING
         values = await machine.metrics()
         assert values["warmpool_provisioner_slots"] == 3.0
@@ -193,3 +206,28 @@ async def test_a_worker_that_is_ended_by_force_leaves_nothing_that_hurts(machine
         assert await process.wait() == 0
     left = {path.name for path in (machine.directory / "data" / "jobs").iterdir()}
     assert left == {".lock"}
+
+
+@pytest.mark.terraform
+@pytest.mark.skipif(
+    not (shutil.which("terraform") or shutil.which("tofu")),
+    reason="neither terraform nor tofu is on PATH",
+)
+async def test_what_terraform_made_for_a_worker_that_was_ended_by_force_is_known(
+    machine: Machine,
+) -> None:
+    machine.settings["WARMPOOL_PROVISIONERD_PROVISIONERS"] = "terraform"
+    async with fake_agents(str(machine.directory)) as agents:
+        machine.settings["WARMPOOL_AGENT_COMMAND"] = agents.command
+        # GIVEN a build that has made one resource and is busy with the next
+        job = machine.fake.post(provisioner_type="terraform", files={"main.tf": ENDLESS_TF})
+        async with machine.start() as process:
+            running = await agents.arrival()
+            # WHEN its worker is ended by force
+            process.kill()
+            await process.communicate()
+        # THEN the next one ends terraform, and tells of the resource
+        async with machine.start():
+            await machine.fake.until(lambda: job.released)
+            await agents.departure(running)
+    assert [each.name for each in read_tfstate(job.uploads[-1]).managed if each.name == "made"]

@@ -182,6 +182,18 @@ async def test_what_a_worker_leaves_when_it_is_ended_by_force_is_told_by_the_nex
     assert (job.uploads, lab.job_dirs) == ([b"unsent"], [])
 
 
+async def test_what_a_command_wrote_last_counts_more_than_what_was_kept(lab: WorkerLab) -> None:
+    job = lab.fake.post()
+    lab.fake.take(job)
+    ref = JobRef(job_id=uuid.UUID(job.job_id), attempt=1)
+    job_dir = JobDirs(lab.directory / "jobs").make(ref)
+    job_dir.write_unsent(b"older")
+    (job_dir.work_dir / "left.tfstate").write_bytes(b"newer")
+    async with lab.worker():
+        await lab.fake.until(lambda: job.released)
+    assert job.uploads == [b"newer"]
+
+
 async def test_what_is_superseded_meanwhile_is_only_wiped(lab: WorkerLab) -> None:
     job = lab.fake.post()
     lab.fake.take(job)

@@ -101,6 +101,7 @@ class WorkerLab:
                 jobs_dir=self.directory / "jobs",
                 templates_dir=self.directory / "templates",
                 programs=frozenset({"sleep"}),
+                salvage=_read_left,
             ),
             channel=channel,
             provisioners=self.provisioners,
@@ -125,6 +126,11 @@ class WorkerLab:
         finally:
             await channel.close()
             self.reader = InMemoryMetricReader()
+
+
+def _read_left(work_dir: Path) -> bytes | None:
+    left = work_dir / "left.tfstate"
+    return left.read_bytes() if left.exists() else None
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 from provisionerd.core.errors import (
     ControlPlaneRefused,
@@ -37,6 +38,7 @@ class Rescue:
         plane: ControlPlane,
         dirs: JobDirs,
         programs: frozenset[str],
+        salvage: Callable[[Path], bytes | None],
         *,
         clock: Clock,
         entropy: Entropy,
@@ -44,6 +46,7 @@ class Rescue:
         self._plane = plane
         self._dirs = dirs
         self._programs = programs
+        self._salvage = salvage
         self._clock = clock
         self._backoff = Backoff(0.2, 10.0, entropy)
 
@@ -69,7 +72,7 @@ class Rescue:
             await asyncio.to_thread(self._dirs.remove, job_dir)
 
     async def _rescue(self, job_dir: JobDir) -> None:
-        tfstate = await asyncio.to_thread(job_dir.read_unsent)
+        tfstate = await asyncio.to_thread(self._find_newest, job_dir)
         try:
             if tfstate is not None:
                 await self._insist(lambda: self._plane.upload_state(job_dir.ref, tfstate))
@@ -85,6 +88,13 @@ class Rescue:
                 path="" if path is None else str(path),
                 error=error,
             )
+
+    def _find_newest(self, job_dir: JobDir) -> bytes | None:
+        found = self._salvage(job_dir.work_dir)
+        if found is None:
+            return job_dir.read_unsent()
+        job_dir.write_unsent(found)  # written by the provisioner's own command: never older
+        return found
 
     async def _insist(self, call: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -14,7 +14,18 @@ from pathlib import Path
 
 from provisionerd.terraform.tfstate import Tfstate, TfstateUnreadable, read_tfstate
 
-__all__ = ["TfstateKeeper"]
+__all__ = ["TfstateKeeper", "salvage_tfstate"]
+
+
+def salvage_tfstate(work_dir: Path) -> bytes | None:
+    """The tfstate in the working directory of a job whose worker was ended by force; None if there
+    is none that is whole.
+    """
+    try:
+        content = (work_dir / "src" / "terraform.tfstate").read_bytes()
+        return content if read_tfstate(content).lineage else None
+    except (FileNotFoundError, TfstateUnreadable):
+        return None
 
 
 class TfstateKeeper:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from provisionerd.terraform import (
     TerraformProvisioner,
     TerraformSettings,
     find_terraform,
+    salvage_tfstate,
 )
 from provisionerd.wiring.settings import ProvisionerdSettings
 from svckit.errors import StartFailed
@@ -27,10 +29,13 @@ _WORKSPACES_VARIABLE = "WARMPOOL_WORKSPACES_DIR"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provisioners:
-    """By type, and the names of the executables they run in a job's directory."""
+    """By type; and what they leave behind if this process is ended by force: the names of the
+    executables they run in a job's directory, and how to find a tfstate in it.
+    """
 
     by_type: dict[str, Provisioner]
     programs: frozenset[str]
+    salvage: Callable[[Path], bytes | None]
 
 
 def build_provisioners(settings: ProvisionerdSettings) -> Provisioners:
@@ -67,7 +72,7 @@ def build_provisioners(settings: ProvisionerdSettings) -> Provisioners:
                     ),
                     environment=environment,
                 )
-    return Provisioners(by_type=by_type, programs=frozenset(programs))
+    return Provisioners(by_type=by_type, programs=frozenset(programs), salvage=salvage_tfstate)
 
 
 def _terraform_settings(settings: ProvisionerdSettings, data_dir: Path) -> TerraformSettings:

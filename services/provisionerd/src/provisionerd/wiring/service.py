@@ -64,6 +64,7 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
                     jobs_dir=jobs_dir,
                     templates_dir=data_dir / "templates",
                     programs=provisioners.programs,
+                    salvage=provisioners.salvage,
                 ),
                 channel=channel,
                 provisioners=provisioners.by_type,

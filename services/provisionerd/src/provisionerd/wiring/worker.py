@@ -29,7 +29,8 @@ __all__ = ["WorkerPlan", "build_worker"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerPlan:
     """What makes one worker differ from another. `programs` are the names of the executables its
-    provisioners run, by which a crashed worker's commands are told.
+    provisioners run, by which a crashed worker's commands are told; `salvage` finds the tfstate
+    they left in a job's working directory.
     """
 
     worker: Worker
@@ -38,6 +39,7 @@ class WorkerPlan:
     jobs_dir: Path
     templates_dir: Path
     programs: frozenset[str]
+    salvage: Callable[[Path], bytes | None]
 
 
 def build_worker(
@@ -62,7 +64,7 @@ def build_worker(
     runner = JobRunner(
         plane, provisioners, preparation, dirs, metrics, clock=clock, entropy=entropy
     )
-    rescue = Rescue(plane, dirs, plan.programs, clock=clock, entropy=entropy)
+    rescue = Rescue(plane, dirs, plan.programs, plan.salvage, clock=clock, entropy=entropy)
     return WorkerLoop(
         plane,
         plan.worker,
