@@ -21,13 +21,8 @@ from reconciler.core.imports import require_importable, to_rows
 from reconciler.core.jobs import JobKind
 from reconciler.core.templates import (
     Archive,
-    ImportedOption,
-    ImportedParameter,
-    ImportedPrebuilds,
     ImportedPreset,
-    ImportedSchedule,
     ImportResult,
-    PresetView,
     Push,
     TemplateView,
     VersionView,
@@ -36,6 +31,7 @@ from reconciler.store.audit import insert_audit
 from reconciler.store.db import Connection, Database
 from reconciler.store.jobs import SQL as JOBS
 from reconciler.store.queries import load_queries
+from reconciler.store.template_rows import read_version
 from svckit.errors import AlreadyExists, FailedPrecondition, NotFound
 
 __all__ = ["Actor", "PushIds", "Templates", "finish_import", "promote"]
@@ -88,7 +84,7 @@ class Templates:
         """The newest versions, newest first, without their parameters and presets."""
         async with self._database.read() as connection:
             rows = await connection.fetch(SQL.list_versions, template_id, VERSIONS_MAX)
-        return tuple(map(_read_version, rows))
+        return tuple(map(read_version, rows))
 
     async def find_version(self, version_id: UUID) -> VersionView | None:
         """A version with its parameters and presets."""
@@ -97,7 +93,7 @@ class Templates:
             if row is None:
                 return None
             presets = await connection.fetch(SQL.list_version_presets, version_id)
-        return _read_version(row, presets)
+        return read_version(row, presets)
 
     async def push(
         self,
@@ -320,48 +316,3 @@ def _unknown_template(name: str) -> NotFound:
 
 def _text(value: UUID | None) -> str:
     return "" if value is None else str(value)
-
-
-def _read_version(row: asyncpg.Record, presets: Sequence[asyncpg.Record] = ()) -> VersionView:
-    return VersionView(
-        id=row["id"],
-        template_id=row["template_id"],
-        organization_id=row["organization_id"],
-        name=row["name"],
-        job_id=row["job_id"],
-        import_status=row["status"],
-        import_error=row["error"],
-        is_active=row["is_active"],
-        created_at=row["created_at"],
-        message=row["message"],
-        parameters=tuple(map(_read_parameter, row.get("parameters") or ())),
-        presets=tuple(map(_read_preset, presets)),
-    )
-
-
-def _read_parameter(stored: dict[str, Any]) -> ImportedParameter:
-    fields: dict[str, Any] = {**stored}
-    fields["options"] = tuple(ImportedOption(**option) for option in stored["options"])
-    return ImportedParameter(**fields)
-
-
-def _read_preset(row: asyncpg.Record) -> PresetView:
-    pool = row["instances"] is not None
-    return PresetView(
-        id=row["id"],
-        preset=ImportedPreset(
-            name=row["name"],
-            is_default=row["is_default"],
-            parameters=row["parameters"],
-            description=row["description"],
-            icon=row["icon"],
-            prebuilds=ImportedPrebuilds(
-                instances=row["instances"],
-                ttl_seconds=row["ttl_seconds"],
-                timezone=row["timezone"],
-                schedules=tuple(ImportedSchedule(**schedule) for schedule in row["schedules"]),
-            )
-            if pool
-            else None,
-        ),
-    )
