@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 import agentsdk
 from agentsdk import (
@@ -101,21 +105,12 @@ async def test_a_refusal_carries_its_reason_and_its_wait(
 
 
 async def test_tls_trusts_the_certificates_it_is_given(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    await asyncio.to_thread(
-        subprocess.run,
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "1", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    key, certificate = make_certificate("localhost")
+    ca_file = tmp_path / "certificate.pem"
+    ca_file.write_bytes(certificate)
+    credentials = grpc.ssl_server_credentials([(key, certificate)])
     async with fake_agent_gateway(credentials=credentials) as gateway:
-        trusting = {**environ(gateway, "https"), "WARMPOOL_AGENT_CA_FILE": str(certificate)}
+        trusting = {**environ(gateway, "https"), "WARMPOOL_AGENT_CA_FILE": str(ca_file)}
         async with open_gateway(read_settings(trusting, tmp_path), AgentLimits()) as door:
             assert (await door.get_manifest()).agent_id == "agent-1"
         limits = AgentLimits(call_seconds=0.5)
@@ -137,3 +132,29 @@ async def test_certificates_that_cannot_be_read_are_a_setting(
     with pytest.raises(SettingsInvalid, match="WARMPOOL_AGENT_CA_FILE"):
         async with open_gateway(read_settings(missing, tmp_path), AgentLimits()):
             pass
+
+
+def make_certificate(host: str) -> tuple[bytes, bytes]:
+    """A fresh key and a certificate of its own for this host, both PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return (
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+        certificate.public_bytes(serialization.Encoding.PEM),
+    )

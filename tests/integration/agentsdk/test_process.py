@@ -110,6 +110,7 @@ async def test_killed_while_it_applies_a_claim_it_finishes_when_started_again(
         "WARMPOOL_AGENT_URL": f"http://127.0.0.1:{gateway.port}",
         "WARMPOOL_AGENT_TOKEN_FILE": str(token_file),
         "WARMPOOL_AGENT_DIR": str(tmp_path),
+        "TMPDIR": str(tmp_path),  # what the kill leaves behind goes with the test's directory
     }
     async with agent_process(env) as process:
         await gateway.until(lambda fake: "READY" in fake.states() and fake.open_streams == 1)
