@@ -114,8 +114,8 @@ async def test_a_push_uploads_follows_and_sums_up(cli: Cli, control: FakeControl
         "  no default",
         "my-demo v1 is imported and is active",
     ]
-    assert said[7].split() == ["Standard", "yes", "2", "-", "-"]
-    assert said[10].split()[:6] == ["demo", "v1", "Standard", "2", "0", "2"]
+    assert said[6].split() == ["Standard", "yes", "2", "-", "-"]
+    assert said[8].split() == ["demo/Standard", "v1", "0/2", "2", "0", "0", "0", "filling"]
     header, *chunks = control.asked(PushTemplateVersionRequest)
     assert header == PushTemplateVersionRequest(
         header=PushTemplateHeader(
@@ -166,8 +166,8 @@ async def test_templates_and_versions_are_listed(cli: Cli, control: FakeControl)
 
     templates, versions = await cli("template", "list"), await cli("template", "versions", "demo")
 
-    assert templates.out.splitlines()[2].split()[:3] == ["demo", "process", "-"]
-    assert versions.out.splitlines()[2].split()[:2] == ["v2", "pending"]
+    assert templates.out.splitlines()[1].split()[:3] == ["demo", "process", "-"]
+    assert versions.out.splitlines()[1].split()[:2] == ["v2", "pending"]
 
 
 async def test_a_promotion(cli: Cli, control: FakeControl):
@@ -188,8 +188,8 @@ async def test_pools_are_listed_and_a_global_pause_is_not_hidden(cli: Cli, contr
 
     ran = await cli("pool", "list", "--all", "-t", "demo")
 
-    assert ran.out.splitlines()[2].split() == [
-        *("demo", "v1", "Standard", "2", "2", "0", "0", "0", "7", "ready", "-"),
+    assert ran.out.splitlines()[1].split() == [
+        *("demo/Standard", "v1", "2/2", "0", "0", "0", "7", "ready"),
     ]
     assert "Reconciliation is paused" in ran.out
     assert control.requests == [ListPoolsRequest(template="demo", include_inactive=True)]
@@ -288,7 +288,7 @@ async def test_a_schedule_is_explained_in_its_own_zone(cli: Cli, control: FakeCo
 
     assert ran.code == 0
     assert "desired now: 1" in ran.out
-    assert "Sat 2026-03-28 00:00:00 CET   Sat 2026-03-28 23:00:00 CET   23h" in ran.out
+    assert "Sat 2026-03-28 00:00:00 CET  Sat 2026-03-28 23:00:00 CET  23h" in ran.out
     assert control.requests == [
         ExplainScheduleRequest(
             schedules=[Schedule(cron="* * * * 6", instances=3)],

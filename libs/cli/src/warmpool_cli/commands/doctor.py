@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.metadata import version as installed_version
 
 import typer
-from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
@@ -51,7 +50,7 @@ async def doctor(call: Invocation) -> None:
 
 
 def _report(findings: list[Finding]) -> Table:
-    table = Table(box=SIMPLE, pad_edge=False, show_header=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for finding in findings:
         table.add_row(
             Text(finding.verdict, style=_STYLES[finding.verdict]),

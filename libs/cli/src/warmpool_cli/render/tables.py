@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
@@ -34,9 +33,9 @@ _BAD = frozenset({"failed", "hard-limited", "validation-failed", "start-error", 
 
 def plain_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """A table of texts; words that everybody reads as good or bad are coloured so."""
-    table = Table(box=SIMPLE, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for header in headers:
-        table.add_column(header, justify="right" if header.isupper() else "left")
+        table.add_column(header, justify="right" if header.isupper() else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     return table
@@ -44,7 +43,7 @@ def plain_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 
 def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
     """Names and values, without a header."""
-    table = Table(box=None, show_header=False, pad_edge=False)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in facts:
@@ -110,30 +109,30 @@ def pool_state(pool: Pool) -> str:
 
 
 def pools_table(pools: Iterable[Pool], now: datetime) -> Table:
-    """One line a pool, with its counts."""
-    return plain_table(
-        (
-            *("template", "version", "preset", "DESIRED", "READY", "STARTING", "DELETING"),
-            *("FAILED", "CLAIMED", "pool", "next change", "last error"),
-        ),
-        (
-            (
-                p.template_name,
-                p.version_name + ("" if p.active else " (inactive)"),
-                p.preset_name,
-                str(p.desired),
-                str(p.eligible),
-                str(p.starting),
-                str(p.deleting),
-                str(p.failed),
-                str(p.claimed_total),
-                pool_state(p),
-                since(p.next_change_at, now) if p.HasField("next_change_at") else "-",
-                p.last_error,
-            )
-            for p in pools
-        ),
-    )
+    """One line a pool, with its counts; READY is of how many there should be. The columns of
+    schedules and errors are there only if there is one: eighty columns must do.
+    """
+    rows = list(pools)
+    headers = ["pool", "version", "READY", "STARTING", "DELETING", "FAILED", "CLAIMED", "health"]
+    columns = [
+        [f"{p.template_name}/{p.preset_name}" for p in rows],
+        [p.version_name + ("" if p.active else " (inactive)") for p in rows],
+        [f"{p.eligible}/{p.desired}" for p in rows],
+        [str(p.starting) for p in rows],
+        [str(p.deleting) for p in rows],
+        [str(p.failed) for p in rows],
+        [str(p.claimed_total) for p in rows],
+        [pool_state(p) for p in rows],
+    ]
+    if any(p.HasField("next_change_at") for p in rows):
+        headers.append("next change")
+        columns.append(
+            [since(p.next_change_at, now) if p.HasField("next_change_at") else "-" for p in rows]
+        )
+    if any(p.last_error for p in rows):
+        headers.append("last error")
+        columns.append([p.last_error for p in rows])
+    return plain_table(headers, zip(*columns, strict=True))
 
 
 def workspaces_table(workspaces: Iterable[Workspace], now: datetime) -> Table:

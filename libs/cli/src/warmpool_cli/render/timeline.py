@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rich.box import SIMPLE
 from rich.table import Table
 
 from warmpool.control.v1.workspaces_pb2 import Claim
@@ -73,7 +72,7 @@ def timeline_json(steps: Sequence[TimelineStep]) -> list[JsonValue]:
 
 def timeline_table(steps: Sequence[TimelineStep]) -> Table:
     """The steps as a table: since the request, and since the step before."""
-    table = Table(box=SIMPLE, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("step")
     table.add_column("ms since requested", justify="right")
     table.add_column("ms since last", justify="right")
