@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.store.db import Database, open_database
 from reconciler.store.migrate import migrate
+from testkit.pool_world import PoolWorld
 from testkit.postgres import DatabaseFactory, PostgresServer
 
 TEMPLATE = "reconciler"
@@ -29,3 +30,9 @@ async def migrated_database(migrated_url: str) -> AsyncGenerator[Database]:
     """An open, migrated database of this test's own."""
     async with open_database(migrated_url, pool_max=4) as opened:
         yield opened
+
+
+@pytest.fixture
+async def world(migrated_database: Database) -> PoolWorld:
+    """A template with a pool of 2, a user and a worker."""
+    return await PoolWorld.create(migrated_database)

@@ -25,7 +25,7 @@ LINES_MAX = 1000
 ERROR_BYTES_MAX = 4096
 REASON = "prebuild_claimed"
 
-VERDICTS: Final[Mapping[Verdict, pb.ReinitVerdict]] = {
+VERDICTS: Final[Mapping[Verdict, pb.ReinitVerdict.ValueType]] = {
     Verdict.UNKNOWN_TOKEN: pb.REINIT_VERDICT_UNKNOWN_TOKEN,
     Verdict.NOT_A_PREBUILD: pb.REINIT_VERDICT_NOT_A_PREBUILD,
     Verdict.UNCLAIMED: pb.REINIT_VERDICT_UNCLAIMED,

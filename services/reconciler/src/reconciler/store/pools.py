@@ -232,7 +232,7 @@ class Pools:
             )
 
     async def resume(self, preset_id: UUID, now: datetime) -> bool:
-        """Lifts a hard limit; returns whether there was one."""
+        """Lets a stopped pool try one build; returns whether it had stopped."""
         async with self._database.read() as connection:
             return await connection.fetchval(SQL.resume_pool, preset_id, now) is not None
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from bus.api import Bus
 from bus.nats import connect_nats
+from reconciler.core.checks import Check
 from reconciler.core.pools import PoolSettings, concurrency_limit
 from reconciler.loops.hints import BusHints
 from reconciler.loops.listen import listen
@@ -145,7 +147,7 @@ async def _serve(
         ),
         loops.stopping,
     )
-    templates = TemplateServicer(database, clock, hints, new_id)
+    templates = TemplateServicer(database, hints, clock, new_id)
     people = WorkspaceServicer(
         creation, workspaces, queue, ends, hints, hints, clock, new_id, loops.stopping
     )
@@ -153,7 +155,9 @@ async def _serve(
         database, pools, hints, hints, clock, new_id, pool_settings, loops.stopping
     )
     gateway = GatewayServicer(Agents(database, agent_timeout=agent_timeout), hints, clock)
-    system = SystemServicer(database, clock, bus)
+    system = SystemServicer(
+        database, clock, version("warmpool-reconciler"), [partial(check_bus, bus)]
+    )
     server = GrpcServer(
         settings.listen,
         [
@@ -180,6 +184,17 @@ async def _serve(
         await loops.stopping.wait()
     finally:
         await server.stop(settings.drain_seconds)
+
+
+def check_bus(bus: Bus) -> Check:
+    """Whether hints travel; without them everything works, later."""
+    if bus.connected:
+        return Check(name="nats", is_ok=True, message="connected")
+    return Check(
+        name="nats",
+        is_ok=False,
+        message="not connected; hints wait for the slow poll, nothing is lost",
+    )
 
 
 def read_pool_settings(settings: ReconcilerSettings) -> PoolSettings:

@@ -112,9 +112,9 @@ UPDATE workspaces SET invalidated_at = $3
 WHERE preset_id = ANY ($1::uuid[]) AND owner_id = $2 AND deleted_at IS NULL AND invalidated_at IS NULL AND latest_transition = 'start';
 
 -- name: resume_pool
--- Lifts a hard limit or a refused validation.
+-- Lets a stopped pool try one build; if that goes well, the pool is healthy again.
 -- $1 preset, $2 now
-UPDATE presets SET health = 'healthy', resumed_at = $2 WHERE id = $1 AND health <> 'healthy' RETURNING id;
+UPDATE presets SET health = 'hard_limited', resumed_at = $2 WHERE id = $1 AND health <> 'healthy' RETURNING id;
 
 -- name: mark_health
 -- Notes that a pool stopped creating; no row if it was known.
@@ -137,7 +137,7 @@ SELECT p.id, p.parameters, v.id AS version_id, v.parameters AS version_parameter
 FROM presets p
 JOIN template_versions v ON v.id = p.template_version_id
 JOIN templates t ON t.id = v.template_id AND t.active_version_id = v.id
-WHERE p.id = $1 AND t.deleted_at IS NULL AND p.health = 'healthy'
+WHERE p.id = $1 AND t.deleted_at IS NULL AND p.health <> 'validation_failed'
 FOR SHARE OF t;
 
 -- name: cancel_creations

@@ -1,0 +1,223 @@
+"""The claim: one prebuild, one person, once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from bus.events import decode_claim
+from reconciler.core.claims import Verdict
+from reconciler.store.outbox import Outbox
+from svckit.errors import AlreadyExists
+from testkit.pool_world import AGENT_TIMEOUT, PoolWorld, new_ids, token_hash
+
+pytestmark = pytest.mark.integration
+
+
+async def test_a_claim_moves_the_oldest_ready_prebuild(world: PoolWorld) -> None:
+    oldest = await world.ready_prebuild()
+    world.clock.advance(1)
+    await world.ready_prebuild()
+    claimed = await world.claim()
+    assert claimed == oldest
+    view = await world.workspaces.get(oldest, world.clock.now())
+    assert (view.owner_id, view.reason, view.build_number, view.job_status, view.is_prebuild) == (
+        world.ada,
+        "claim",
+        2,
+        "pending",
+        False,
+    )
+    assert view.claim is not None
+    assert view.claim.built_at is None
+
+
+async def test_many_claims_at_once_never_share_a_prebuild(world: PoolWorld) -> None:
+    members = {await world.ready_prebuild() for _ in range(3)}
+    async with asyncio.TaskGroup() as tasks:
+        claims = [tasks.create_task(world.claim()) for _ in range(12)]
+    won = [claim.result() for claim in claims if claim.result() is not None]
+    assert sorted(map(str, won)) == sorted(map(str, members))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE agents SET lifecycle = 'starting'",
+        "UPDATE agents SET last_seen_at = NULL",
+        "UPDATE agents SET disconnected_at = last_seen_at",
+        "UPDATE agents SET deleted_at = last_seen_at",
+        "UPDATE workspaces SET invalidated_at = created_at",
+        "UPDATE workspaces SET latest_transition = 'stop'",
+        "UPDATE workspaces SET latest_job_status = 'running'",
+        "UPDATE workspaces SET deleted_at = created_at",
+        "UPDATE templates SET deleted_at = created_at",
+        "UPDATE templates SET active_version_id = NULL",
+    ],
+)
+async def test_what_is_not_eligible_is_not_claimed(world: PoolWorld, spoil: str) -> None:
+    await world.ready_prebuild()
+    await world.execute(spoil)
+    assert await world.claim() is None
+
+
+async def test_an_agent_not_heard_of_is_not_claimed(world: PoolWorld) -> None:
+    workspace_id = await world.ready_prebuild()
+    world.clock.advance(AGENT_TIMEOUT.total_seconds() + 1)
+    assert await world.claim() is None
+    await world.make_ready(workspace_id)
+    assert await world.claim() == workspace_id
+
+
+async def test_an_expired_member_is_not_claimed(world: PoolWorld) -> None:
+    workspace_id = await world.ready_prebuild()
+    await world.execute("UPDATE presets SET ttl_seconds = 3600")
+    world.clock.advance(timedelta(hours=1).total_seconds())
+    await world.make_ready(workspace_id)
+    assert await world.claim() is None
+
+
+async def test_a_taken_name_leaves_the_prebuild_in_the_pool(world: PoolWorld) -> None:
+    first, second = await world.ready_prebuild(), await world.ready_prebuild()
+    now = world.clock.now()
+    await world.maker.claim(world.wanted(name="mine"), new_ids(), now)
+    with pytest.raises(AlreadyExists, match='you already have a workspace called "mine"'):
+        await world.maker.claim(world.wanted(name="mine"), new_ids(), now)
+    assert {await world.is_in_pool(first), await world.is_in_pool(second)} == {False, True}
+
+
+async def test_a_request_id_is_served_once(world: PoolWorld) -> None:
+    await world.ready_prebuild()
+    await world.ready_prebuild()
+    now = world.clock.now()
+    first = await world.maker.claim(world.wanted(request_id="r-1"), new_ids(), now)
+    with pytest.raises(AlreadyExists) as raised:
+        await world.maker.claim(world.wanted(request_id="r-1"), new_ids(), now)
+    assert raised.value.reason == "REQUEST_SERVED"
+    past = await world.maker.find_request(world.ada, "r-1")
+    assert first is not None
+    assert past is not None
+    assert (past.workspace_id, past.warm) == (first.workspace_id, True)
+
+
+async def test_the_end_of_the_claim_build_makes_it_deliverable_and_says_so(
+    world: PoolWorld,
+) -> None:
+    workspace_id = await world.ready_prebuild()
+    token = token_hash(workspace_id)
+    assert await _verdict(world, token) is Verdict.UNCLAIMED
+    await world.claim()
+    assert await _verdict(world, token) is Verdict.CLAIM_PENDING
+    aftermath = await world.complete(await world.acquire())
+    assert aftermath is not None
+    assert aftermath.has_outbox
+    assert await _verdict(world, token) is Verdict.DELIVERABLE
+    said: list[tuple[str, bytes]] = []
+
+    async def publish(subject: str, payload: bytes) -> None:
+        said.append((subject, payload))
+
+    outbox = Outbox(world.database)
+    assert [await outbox.drain(publish), await outbox.drain(publish)] == [1, 0]
+    event = decode_claim(*said[0])
+    assert (event.workspace_id, event.owner_id) == (str(workspace_id), str(world.ada))
+
+
+async def test_what_could_not_be_said_is_said_later(world: PoolWorld) -> None:
+    await world.ready_prebuild()
+    await world.claim()
+    await world.complete(await world.acquire())
+
+    async def fail(subject: str, payload: bytes) -> None:
+        raise ConnectionError(subject)
+
+    async def publish(subject: str, payload: bytes) -> None:
+        pass
+
+    outbox = Outbox(world.database)
+    with pytest.raises(Exception, match="ConnectionError"):
+        await outbox.drain(fail)
+    assert await outbox.drain(publish) == 1
+
+
+async def test_an_acknowledged_claim_is_never_deliverable_again(world: PoolWorld) -> None:
+    workspace_id = await world.ready_prebuild()
+    token = token_hash(workspace_id)
+    await world.claim()
+    await world.complete(await world.acquire())
+    claim_id = (await world.agents.check([token]))[0].claim_id
+    assert claim_id is not None
+    steps: list[Verdict] = []
+    for step in ("delivered", "applying", "applied"):
+        await world.record(token, claim_id, step)
+        steps.append(await _verdict(world, token))
+    assert steps == [Verdict.DELIVERABLE, Verdict.DELIVERABLE, Verdict.ALREADY_APPLIED]
+    view = await world.workspaces.get(workspace_id, world.clock.now())
+    assert view.claim is not None
+    assert view.claim.applied_at is not None
+
+
+async def test_a_later_build_makes_agents_that_owe_no_acknowledgement(world: PoolWorld) -> None:
+    workspace_id = await world.ready_prebuild()
+    await world.claim()
+    await world.complete(await world.acquire())
+    world.clock.advance(1)
+    await world.workspaces.queue_build(
+        workspace_id,
+        transition="start",
+        version_id=None,
+        parameters=None,
+        initiator_id=world.ada,
+        build_id=new_ids().build_id,
+        job_id=new_ids().job_id,
+        traceparent="",
+        now=world.clock.now(),
+    )
+    await world.execute("DELETE FROM claim_deliveries")
+    await world.execute("DELETE FROM agents")
+    await world.complete(await world.acquire(), token="new")
+    assert await _verdict(world, token_hash(workspace_id, "new")) is Verdict.ALREADY_APPLIED
+
+
+async def test_a_failed_claim_build_is_told_and_a_later_one_delivers(world: PoolWorld) -> None:
+    workspace_id = await world.ready_prebuild()
+    token = token_hash(workspace_id)
+    await world.claim()
+    await world.fail(await world.acquire())
+    (check,) = await world.agents.check([token])
+    assert (check.verdict, check.error) == (Verdict.CLAIM_BUILD_FAILED, "it broke")
+    await world.workspaces.queue_build(
+        workspace_id,
+        transition="start",
+        version_id=None,
+        parameters=None,
+        initiator_id=world.ada,
+        build_id=new_ids().build_id,
+        job_id=new_ids().job_id,
+        traceparent="",
+        now=world.clock.now(),
+    )
+    await world.complete(await world.acquire())
+    assert await _verdict(world, token) is Verdict.DELIVERABLE
+
+
+async def test_many_agents_are_checked_by_one_query(world: PoolWorld) -> None:
+    prebuild = token_hash(await world.ready_prebuild())
+    await world.maker.create(world.wanted(), new_ids(), "empty", world.clock.now())
+    job = await world.acquire()
+    await world.complete(job)
+    assert job.workspace_id is not None
+    checks = await world.agents.check([b"x" * 32, prebuild, token_hash(job.workspace_id), prebuild])
+    assert [check.verdict for check in checks] == [
+        Verdict.UNKNOWN_TOKEN,
+        Verdict.UNCLAIMED,
+        Verdict.NOT_A_PREBUILD,
+        Verdict.UNCLAIMED,
+    ]
+
+
+async def _verdict(world: PoolWorld, token: bytes) -> Verdict:
+    (check,) = await world.agents.check([token])
+    return check.verdict

@@ -1,0 +1,91 @@
+"""The migrations lead to exactly the schema that `schema.sql` shows, in one go or by many at once."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import resources
+
+import asyncpg
+import pytest
+
+from reconciler.store.db import Database, open_database
+from reconciler.store.migrate import list_migrations, migrate
+from testkit.postgres import DatabaseFactory
+
+pytestmark = pytest.mark.integration
+
+NAMES = tuple(migration.name for migration in list_migrations())
+
+CATALOG = {
+    "columns": """
+        SELECT c.table_name, c.ordinal_position, c.column_name, c.udt_name, c.is_nullable,
+               c.column_default, c.is_identity, c.identity_generation, c.is_generated
+        FROM information_schema.columns c WHERE c.table_schema = 'public'
+        ORDER BY 1, 2""",
+    "constraints": """
+        SELECT conrelid::regclass::text AS table_name, conname, pg_get_constraintdef(oid) AS definition,
+               condeferrable, condeferred, convalidated
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2""",
+    "indexes": """
+        SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+        ORDER BY 1, 2""",
+    "others": """
+        SELECT c.relkind::text, c.relname FROM pg_class c
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind NOT IN ('r', 'i') ORDER BY 1, 2""",
+    "functions": """
+        SELECT proname, pg_get_functiondef(oid) FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace ORDER BY 1, 2""",
+    "organizations": "SELECT id, name, is_default FROM organizations ORDER BY id",
+    "users": "SELECT id, username, full_name, roles, is_system FROM users ORDER BY id",
+    "members": "SELECT organization_id, user_id, roles FROM organization_members ORDER BY 1, 2",
+}
+
+
+async def describe(url: str) -> dict[str, list[tuple[object, ...]]]:
+    """Everything a schema is, as rows; the migrations' own book is left out."""
+    connection = await asyncpg.connect(url)
+    try:
+        return {
+            kind: [
+                tuple(row)
+                for row in await connection.fetch(query)
+                if not any(str(value).startswith("schema_migrations") for value in row)
+            ]
+            for kind, query in CATALOG.items()
+        }
+    finally:
+        await connection.close()
+
+
+async def test_migrating_ends_in_the_schema_that_is_shown(
+    migrated_url: str, database: DatabaseFactory
+) -> None:
+    shown_url = await database()
+    connection = await asyncpg.connect(shown_url)
+    await connection.execute((resources.files("reconciler.store") / "schema.sql").read_text())
+    await connection.close()
+
+    shown = await describe(shown_url)
+    migrated = await describe(migrated_url)
+
+    assert {kind for kind, rows in shown.items() if not rows} <= {"functions"}
+    for kind, rows in shown.items():
+        assert migrated[kind] == rows, kind
+
+
+async def test_migrating_again_applies_nothing(migrated_database: Database) -> None:
+    assert await migrate(migrated_database) == ()
+
+
+async def test_replicas_that_start_together_migrate_once(database: DatabaseFactory) -> None:
+    url = await database()
+    async with open_database(url, pool_max=4) as opened, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(migrate(opened)) for _ in range(3)]
+
+    applied = sorted((task.result() for task in tasks), key=len)
+    assert applied == [(), (), NAMES]
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    numbers = [migration.number for migration in list_migrations()]
+    assert numbers == list(range(1, len(numbers) + 1))
