@@ -24,6 +24,9 @@ class Nudge:
 
     async def wait(self, timeout_seconds: float) -> bool:
         """Wait for a nudge, at most `timeout_seconds`; True if there was one: it is used up."""
+        if self._event.is_set():
+            self._event.clear()
+            return True
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._event.wait()

@@ -46,24 +46,30 @@ class ServiceSettings(BaseSettings):
     """Names the service in its environment variables and its log."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="the least severe log lines to write"
+        default="INFO", description="the least severe log lines to write"
     )
-    listen: str = Field("127.0.0.1:0", description="host:port of the gRPC server; port 0: any free")
+    listen: str = Field(
+        default="127.0.0.1:0", description="host:port of the gRPC server; port 0: any free"
+    )
     metrics_listen: str = Field(
-        "127.0.0.1:0", description='host:port of Prometheus metrics; "" for none'
+        default="127.0.0.1:0", description='host:port of Prometheus metrics; "" for none'
     )
     port_file: Path | None = Field(
-        None, description="file to write the gRPC port to when the service is ready"
+        default=None, description="file to write the gRPC port to when the service is ready"
     )
     drain_seconds: float = Field(
-        20.0, ge=0, le=3600, description="how long calls may finish after SIGTERM"
+        default=20.0, ge=0, le=3600, description="how long calls may finish after SIGTERM"
     )
-    reflection: bool = Field(False, description="let tools list the gRPC services")
-    otlp_endpoint: str = Field("", description='URL of an OTLP/gRPC trace collector; "" for none')
-    tls_cert_file: Path | None = Field(None, description="PEM certificate chain of the server")
-    tls_key_file: Path | None = Field(None, description="PEM key of the server")
+    reflection: bool = Field(default=False, description="let tools list the gRPC services")
+    otlp_endpoint: str = Field(
+        default="", description='URL of an OTLP/gRPC trace collector; "" for none'
+    )
+    tls_cert_file: Path | None = Field(
+        default=None, description="PEM certificate chain of the server"
+    )
+    tls_key_file: Path | None = Field(default=None, description="PEM key of the server")
     tls_client_ca_file: Path | None = Field(
-        None, description="PEM roots; if set, clients must have a certificate (mTLS)"
+        default=None, description="PEM roots; if set, clients must have a certificate (mTLS)"
     )
 
     @classmethod

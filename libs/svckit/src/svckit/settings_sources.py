@@ -83,7 +83,8 @@ def explain(
     if not name:
         return allowed
     if first["type"] == _MISSING:
-        return f"{flag_name(name)} ({variable_name(service, name)}) is required"
+        meaning = cls.model_fields[name].description or "it has no default"
+        return f"{flag_name(name)} ({variable_name(service, name)}) is required: {meaning}"
     value = found.get(name)
     if value is None:
         return f"{flag_name(name)}: {allowed}"
