@@ -1,4 +1,4 @@
-"""The migrations lead to exactly the schema that `schema.sql` shows, in one go or by many at once."""
+"""The migrations lead to exactly the schema that `schema.sql` shows, by one replica or by many."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CATALOG = {
         FROM information_schema.columns c WHERE c.table_schema = 'public'
         ORDER BY 1, 2""",
     "constraints": """
-        SELECT conrelid::regclass::text AS table_name, conname, pg_get_constraintdef(oid) AS definition,
+        SELECT conrelid::regclass::text AS table_name, conname, pg_get_constraintdef(oid),
                condeferrable, condeferred, convalidated
         FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2""",
     "indexes": """
@@ -31,7 +31,8 @@ CATALOG = {
         ORDER BY 1, 2""",
     "others": """
         SELECT c.relkind::text, c.relname FROM pg_class c
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind NOT IN ('r', 'i') ORDER BY 1, 2""",
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind NOT IN ('r', 'i')
+        ORDER BY 1, 2""",
     "functions": """
         SELECT proname, pg_get_functiondef(oid) FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace ORDER BY 1, 2""",
