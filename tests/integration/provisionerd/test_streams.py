@@ -41,6 +41,26 @@ async def test_it_asks_again_as_slots_become_free(lab: WorkerLab) -> None:
     assert lab.fake.wants[0] == 2
 
 
+async def test_what_makes_no_sense_or_comes_twice_takes_no_slot(lab: WorkerLab) -> None:
+    lab.provisioner.is_held = True
+    async with lab.worker(slots=2):
+        job = lab.fake.post()
+        call = await lab.arrival()
+        # WHEN the same attempt is offered again, and a job that cannot be named
+        lab.fake.offer(job)
+        await lab.fake.until(lambda: lab.fake.wants == [2, 1])
+        nameless = lab.fake.post()
+        nameless.message.ref.attempt = 0
+        await lab.fake.until(lambda: lab.fake.wants == [2, 1, 1])
+        # THEN the second slot is still there for a third
+        third = lab.fake.post()
+        other = await lab.arrival()
+        for each in (call, other):
+            each.proceed.set()
+        await lab.fake.until(lambda: job.completed and third.completed)
+    assert len(lab.provisioner.calls) == 2
+
+
 async def test_it_dials_again_when_asked_and_its_jobs_go_on(lab: WorkerLab) -> None:
     lab.provisioner.is_held = True
     async with lab.worker(slots=2):

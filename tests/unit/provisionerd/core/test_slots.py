@@ -38,6 +38,13 @@ def test_what_comes_beyond_the_slots_is_not_taken() -> None:
     assert slots.held == {a_ref(1)}
 
 
+def test_it_asks_anew_for_what_was_no_job() -> None:
+    slots = Slots(2)
+    slots.next_want()
+    slots.pass_over()
+    assert slots.next_want() == 1
+
+
 def test_no_slots_make_no_worker() -> None:
     with pytest.raises(ValueError, match="slots is 0; it must be 1 or more"):
         Slots(0)

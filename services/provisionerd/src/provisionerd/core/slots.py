@@ -38,11 +38,15 @@ class Slots:
 
     def take(self, ref: JobRef) -> bool:
         """A job has come. False if there is no room for it: it was not asked for."""
-        self._asked = max(0, self._asked - 1)
+        self.pass_over()
         if len(self._held) >= self.total:
             return False
         self._held.add(ref)
         return True
+
+    def pass_over(self) -> None:
+        """What came was no job for us: ask for another in its stead."""
+        self._asked = max(0, self._asked - 1)
 
     def give_back(self, ref: JobRef) -> None:
         """A job has ended."""

@@ -162,6 +162,7 @@ class WorkerLoop:
                 offer = await stream.next_offer(timeout_seconds=_SILENCE_SECONDS)
             except ValueError as error:
                 _LOG.error("an offer made no sense", action="acquire", error=error)
+                self._pass_over()
                 continue
             match offer:
                 case None:
@@ -177,7 +178,8 @@ class WorkerLoop:
     def _take(self, job: AcquiredJob, group: asyncio.TaskGroup) -> None:
         same = [ref for ref in self._controls if ref.job_id == job.ref.job_id]
         if any(ref.attempt >= job.ref.attempt for ref in same):
-            return  # offered twice, or late
+            self._pass_over()  # offered twice, or late
+            return
         for ref in same:
             self._controls[ref].supersede()
         if self._stopping.is_set():
@@ -194,6 +196,10 @@ class WorkerLoop:
         task = group.create_task(self._run(job, control, older))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _pass_over(self) -> None:
+        self._slots.pass_over()
+        self._freed.set()
 
     async def _run(self, job: AcquiredJob, control: JobControl, older: list[asyncio.Event]) -> None:
         _LOG.info(
