@@ -28,7 +28,7 @@ _NOUNS: Final = (
 
 def check_name(name: str, field: str = "name") -> str:
     """The name, or InvalidArgument that says what is allowed."""
-    if len(name) > LENGTH_MAX or not _LABEL.match(name):
+    if len(name) > LENGTH_MAX or not _LABEL.fullmatch(name):
         raise InvalidArgument(
             f'{field}: "{name[:64]}" is not allowed; use 1 to {LENGTH_MAX} of a-z, 0-9 and single'
             " hyphens, not at either end",
