@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from svckit.channel import open_channel
 from testkit.eventually import eventually
@@ -190,6 +191,66 @@ def counted(page: str) -> set[tuple[str, str, int]]:
         re.MULTILINE,
     )
     return {(method, status, int(count)) for method, status, count in pattern.findall(page)}
+
+
+async def test_spans_reach_the_collector(launch: Launch, tmp_path: Path) -> None:
+    exported: list[tuple[str, str]] = []
+
+    async def export(request: Any, context: Any) -> Any:
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                exported.extend((span.trace_id.hex(), span.name) for span in scope.spans)
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+    collector = grpc.aio.server()
+    handler = grpc.unary_unary_rpc_method_handler(
+        export,
+        trace_service_pb2.ExportTraceServiceRequest.FromString,
+        trace_service_pb2.ExportTraceServiceResponse.SerializeToString,
+    )
+    collector.add_generic_rpc_handlers(
+        [
+            grpc.method_handlers_generic_handler(
+                "opentelemetry.proto.collector.trace.v1.TraceService", {"Export": handler}
+            )
+        ]
+    )
+    collector_port = collector.add_insecure_port("127.0.0.1:0")
+    await collector.start()
+    port_file = tmp_path / "port"
+    process = await launch(
+        *("--port-file", str(port_file)),
+        *("--otlp-endpoint", f"http://127.0.0.1:{collector_port}"),
+    )
+    channel = open_channel(f"127.0.0.1:{await read_port(port_file)}", token="t")
+    await SystemServiceStub(channel).GetSystem(
+        system_pb2.GetSystemRequest(), timeout=10, metadata=(("traceparent", TRACEPARENT),)
+    )
+    await channel.close()
+    process.send_signal(signal.SIGTERM)
+    code, _, _ = await finish(process)
+    await collector.stop(None)
+
+    assert (code, exported) == (0, [(TRACE_ID, "warmpool.control.v1.SystemService/GetSystem")])
+
+
+async def test_a_collector_that_is_away_does_not_hold_up_the_end(
+    launch: Launch, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    port_file = tmp_path / "port"
+    process = await launch(
+        *("--port-file", str(port_file)),
+        *("--otlp-endpoint", f"http://127.0.0.1:{unused_tcp_port}"),
+    )
+    channel = open_channel(f"127.0.0.1:{await read_port(port_file)}", token="t")
+    await SystemServiceStub(channel).GetSystem(system_pb2.GetSystemRequest(), timeout=10)
+    await channel.close()
+    process.send_signal(signal.SIGTERM)
+
+    async with asyncio.timeout(6):  # 2 s for telemetry; the SDK alone would take 7.5 s
+        code, _, _ = await finish(process)
+
+    assert code == 0
 
 
 async def test_a_loop_that_returns_ends_the_service_with_1_and_its_name(launch: Launch) -> None:
