@@ -82,6 +82,11 @@ class Output:
         if not self.is_json:
             self.console.print(printable(text), style=style or None, soft_wrap=True)
 
+    def blank(self) -> None:
+        """An empty line between two parts for people; nothing in JSON."""
+        if not self.is_json:
+            self.console.print()
+
     def draw(self, renderable: RenderableType) -> None:
         """A table for people; nothing in JSON."""
         if self.is_terminal:

@@ -14,6 +14,7 @@ from warmpool.control.v1.workspaces_pb2 import (
 )
 from warmpool_cli.client import CALL_TIMEOUT_SECONDS, Client
 from warmpool_cli.commands.options import NoWait, Organization, Timeout, read_parameters
+from warmpool_cli.flows.defaults import complete_parameters
 from warmpool_cli.flows.waiting import (
     describe_progress,
     is_built,
@@ -32,7 +33,10 @@ WAIT_SECONDS = 1800.0
 _Template = Annotated[str, typer.Argument(metavar="TEMPLATE", help="Template name.")]
 _Name = Annotated[str, typer.Option("--name", "-n", help="Workspace name; else a made-up one.")]
 _Preset = Annotated[
-    str, typer.Option("--preset", help="Preset; else the one that matches the parameters.")
+    str,
+    typer.Option(
+        "--preset", help="Preset; else the one that matches the parameters and their defaults."
+    ),
 ]
 _Version = Annotated[str, typer.Option("--version", help="Version; else the active one.")]
 _Parameter = Annotated[
@@ -64,17 +68,22 @@ async def create(
     timeout_seconds: Timeout = WAIT_SECONDS,
 ) -> None:
     """Get a workspace: out of the pool if it has one, else built; shows how long each step took."""
-    request = CreateWorkspaceRequest(
-        organization=organization,
-        template=template,
-        version=version,
-        preset=preset,
-        parameters=read_parameters(parameter or ()),
-        name=name,
-        request_id=request_id or str(new_id()),
-        owner=owner,
-    )
+    given = read_parameters(parameter or ())
     async with call.client() as client:
+        if not preset:
+            given = await complete_parameters(
+                client, organization=organization, template=template, version=version, given=given
+            )
+        request = CreateWorkspaceRequest(
+            organization=organization,
+            template=template,
+            version=version,
+            preset=preset,
+            parameters=given,
+            name=name,
+            request_id=request_id or str(new_id()),
+            owner=owner,
+        )
         answer = await client.workspaces.CreateWorkspace(request, timeout=CALL_TIMEOUT_SECONDS)
         _say_how(call, answer)
         workspace = answer.workspace

@@ -84,9 +84,9 @@ async def demo(
                     ),
                     example,
                 )
-                call.output.say("\nstopping ...")
+                call.output.say("   stopping ...")
         except BaseException:
-            call.output.say("\nstopped; everything is being cleaned up", style="yellow")
+            call.output.say("stopped; cleaned up", style="yellow")
             raise
     teller.event(
         "done",

@@ -74,11 +74,11 @@ async def tell_story(story: Story, example: Example) -> None:
     warm_seconds, pool = await _wait_for_pool(story)
 
     teller.chapter("Claim a prebuilt workspace")
-    first = await _claim(story, "first")
+    first = await _claim(story, "first", pool.preset_name)
     first_applied = await _wait_applied(story, first)
 
     teller.chapter("Claim another, and kill the gateway while the claim is under way")
-    second = await _claim(story, "second")
+    second = await _claim(story, "second", pool.preset_name)
     pid = story.gateway.kill()
     teller.event("gateway_killed", f"gateway (process {pid}) got SIGKILL", pid=pid)
     crash = await story.gateway.wait_back()
@@ -175,8 +175,10 @@ def _refuse_broken(pool: Pool) -> None:
         )
 
 
-async def _claim(story: Story, name: str) -> Workspace:
-    request = CreateWorkspaceRequest(template=TEMPLATE, name=name, request_id=str(new_id()))
+async def _claim(story: Story, name: str, preset: str) -> Workspace:
+    request = CreateWorkspaceRequest(
+        template=TEMPLATE, preset=preset, name=name, request_id=str(new_id())
+    )
     answer = await story.client.workspaces.CreateWorkspace(request, timeout=CALL_TIMEOUT_SECONDS)
     if not answer.warm:
         raise OperationFailed(

@@ -25,7 +25,8 @@ class Teller:
     def chapter(self, title: str) -> None:
         """A new part of the story."""
         self._chapter += 1
-        self.output.say(f"\n{self._chapter}. {title}", style="bold")
+        self.output.blank()
+        self.output.say(f"{self._chapter}. {title}", style="bold")
 
     def event(self, name: str, text: str, **fields: JsonValue) -> None:
         """Something that happened."""
