@@ -237,14 +237,17 @@ async def test_a_large_tfstate_goes_both_ways_in_parts(lab: WorkerLab) -> None:
     assert job.uploads == [large + b"!"]
 
 
+@pytest.mark.parametrize(
+    "code", [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED]
+)
 async def test_a_tfstate_that_is_refused_fails_the_job_and_is_kept_for_a_person(
-    lab: WorkerLab,
+    lab: WorkerLab, code: grpc.StatusCode
 ) -> None:
     async def act(job: Job) -> None:
         await job.keep_state(b"precious")
 
     lab.provisioner.act = act
-    lab.fake.fail_next("UploadState", grpc.StatusCode.INVALID_ARGUMENT)
+    lab.fake.fail_next("UploadState", code)
     async with lab.worker():
         job = lab.fake.post()
         await lab.fake.until(lambda: job.failed)

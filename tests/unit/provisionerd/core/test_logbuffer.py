@@ -58,8 +58,8 @@ def test_a_long_line_is_cut_between_characters() -> None:
 
 def test_what_no_wire_can_carry_is_replaced() -> None:
     buffer = LogBuffer()
-    add(buffer, "a\udc80b")
-    assert texts(buffer) == ["a?b"]
+    add(buffer, "a\udc80b\0c")
+    assert texts(buffer) == ["a?b\ufffdc"]
 
 
 def test_a_batch_is_bounded_in_lines_and_in_bytes() -> None:

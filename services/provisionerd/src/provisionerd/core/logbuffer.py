@@ -110,7 +110,8 @@ class LogBuffer:
 
 
 def _cut(text: str, bytes_max: int) -> str:
-    encoded = text.encode("utf-8", "replace")
+    # a zero byte is text to a template's command, and to no database
+    encoded = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace")
     if len(encoded) <= bytes_max:
         # a lone surrogate would be refused on the wire
         return encoded.decode()

@@ -34,6 +34,10 @@ def explain_failure(error: grpc.RpcError) -> ControlPlaneError:
     remote = read_error(error)
     if remote.code in _SUPERSEDED:
         return JobSuperseded(remote.code.name, remote.message)
-    if remote.code in _REFUSED:
+    # too large stays too large; a quota that refills says when
+    is_too_large = (
+        remote.code is grpc.StatusCode.RESOURCE_EXHAUSTED and remote.retry_after_seconds is None
+    )
+    if remote.code in _REFUSED or is_too_large:
         return ControlPlaneRefused(remote.code.name, remote.message)
     return ControlPlaneUnavailable(remote.code.name, remote.message, remote.retry_after_seconds)

@@ -104,7 +104,8 @@ def encode_failure(ref: JobRef, failure: JobFailure, lines: Iterable[LogLine]) -
     return pb.FailJobRequest(
         ref=encode_ref(ref),
         lines=_encode_lines(lines),
-        error=failure.error,
+        # what no database takes as text must not keep a failure from being told
+        error=failure.error.replace("\0", "\N{REPLACEMENT CHARACTER}"),
         reason=failure.reason,
         retryable=failure.retryable,
     )

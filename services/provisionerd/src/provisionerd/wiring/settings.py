@@ -15,8 +15,11 @@ from svckit.tls import ClientTls
 __all__ = ["ProvisionerdSettings"]
 
 
+_SLOTS_MAX = 256  # the control plane remembers no larger wish
+
+
 def _count_cpus() -> int:
-    return os.cpu_count() or 1
+    return min(os.cpu_count() or 1, _SLOTS_MAX)
 
 
 class ProvisionerdSettings(ServiceSettings):
@@ -37,7 +40,10 @@ class ProvisionerdSettings(ServiceSettings):
         default_factory=socket.gethostname, max_length=200, description="this worker, for people"
     )
     slots: int = Field(
-        default_factory=_count_cpus, ge=1, le=1000, description="jobs at once; by default the CPUs"
+        default_factory=_count_cpus,
+        ge=1,
+        le=_SLOTS_MAX,
+        description="jobs at once; by default the CPUs",
     )
     provisioners: tuple[Literal["terraform", "process"], ...] = Field(
         ("terraform", "process"), min_length=1, description="what this worker can run"
