@@ -90,12 +90,15 @@ def a_workspace(workspace_id: str, *, applied: bool) -> Workspace:
     )
 
 
-def a_pool(ready: int, health: PoolHealth.ValueType = PoolHealth.POOL_HEALTH_HEALTHY) -> Stream:
+def a_pool(
+    ready: int, claimed: int = 0, health: PoolHealth.ValueType = PoolHealth.POOL_HEALTH_HEALTHY
+) -> Stream:
     pool = Pool(
         preset_name="Standard",
         active=True,
         desired=2,
         eligible=ready,
+        claimed_total=claimed,
         health=health,
         last_error="e",
     )
@@ -126,7 +129,7 @@ def script_a_good_run(control: FakeControl) -> None:
     control.on("PushTemplateVersion", PushTemplateVersionResponse(version=version))
     control.on("WatchJobLogs", WatchJobLogsResponse(job_status=SUCCEEDED))
     control.on("GetTemplateVersion", GetTemplateVersionResponse(version=version))
-    control.on("WatchPools", a_pool(2))
+    control.on("WatchPools", a_pool(2), a_pool(2, claimed=2))
 
     def create(request: CreateWorkspaceRequest) -> CreateWorkspaceResponse:
         workspace = a_workspace(IDS[request.name], applied=False)
@@ -199,7 +202,7 @@ async def test_a_pool_that_gives_up_breaks_the_story_at_once(
     client: Client, control: FakeControl, example: Example, tmp_path: Path
 ):
     script_a_good_run(control)
-    control.on("WatchPools", a_pool(0, PoolHealth.POOL_HEALTH_HARD_LIMITED))
+    control.on("WatchPools", a_pool(0, health=PoolHealth.POOL_HEALTH_HARD_LIMITED))
     story, _ = a_story(client, RecordingGateway(control), tmp_path)
 
     with pytest.raises(OperationFailed) as caught:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import grpc.aio
+from rich.padding import Padding
 
 from svckit.system import Clock, new_id
 from warmpool.common.v1.types_pb2 import LogLevel, LogLine
@@ -27,6 +28,7 @@ from warmpool_cli.demo.example import Example
 from warmpool_cli.demo.gateway import GatewayCrash
 from warmpool_cli.demo.telling import Teller
 from warmpool_cli.errors import OperationFailed
+from warmpool_cli.flows.beside import together
 from warmpool_cli.flows.pushing import follow_import, upload_template
 from warmpool_cli.flows.streams import Patience, read_stream
 from warmpool_cli.flows.waiting import is_claim_applied, wait_for_workspace
@@ -71,14 +73,35 @@ async def tell_story(story: Story, example: Example) -> None:
     await _push(story, example)
 
     teller.chapter("Watch its pool warm")
-    warm_seconds, pool = await _wait_for_pool(story)
+    warm_seconds, pool = await _wait_for_pool(story, claimed=0)
 
     teller.chapter("Claim a prebuilt workspace")
     first = await _claim(story, "first", pool.preset_name)
     first_applied = await _wait_applied(story, first)
 
     teller.chapter("Claim another, and kill the gateway while the claim is under way")
-    second = await _claim(story, "second", pool.preset_name)
+    async with together() as group:
+        refill = group.create_task(_wait_for_pool(story, claimed=2))
+        second_applied = await _claim_across_crash(story, pool.preset_name)
+    refill_seconds, _ = await refill
+
+    teller.chapter("Summary")
+    teller.event(
+        "summary",
+        f"pool of {pool.desired} warm after {warm_seconds:.1f} s; claim applied after "
+        f"{first_applied:,.0f} ms, across a crash of the gateway after {second_applied:,.0f} ms; "
+        f"pool full again {refill_seconds:.1f} s after the second claim began",
+        pool_desired=pool.desired,
+        warm_seconds=round(warm_seconds, 3),
+        claim_applied_milliseconds=first_applied,
+        claim_across_crash_applied_milliseconds=second_applied,
+        refill_seconds=round(refill_seconds, 3),
+    )
+
+
+async def _claim_across_crash(story: Story, preset: str) -> float:
+    teller = story.teller
+    workspace = await _claim(story, "second", preset)
     pid = story.gateway.kill()
     teller.event("gateway_killed", f"gateway (process {pid}) got SIGKILL", pid=pid)
     crash = await story.gateway.wait_back()
@@ -89,24 +112,9 @@ async def tell_story(story: Story, example: Example) -> None:
         pid=crash.new_pid,
         away_milliseconds=round(crash.away_seconds * 1000, 3),
     )
-    second_applied = await _wait_applied(story, second)
-    teller.event("claim_survived", "the agent was told all the same, exactly once")
-
-    teller.chapter("Watch the pool refill")
-    refill_seconds, _ = await _wait_for_pool(story)
-
-    teller.chapter("Summary")
-    teller.event(
-        "summary",
-        f"pool of {pool.desired} warm after {warm_seconds:.1f} s; claim applied after "
-        f"{first_applied:,.0f} ms, across a crash of the gateway after {second_applied:,.0f} ms; "
-        f"refilled after {refill_seconds:.1f} s",
-        pool_desired=pool.desired,
-        warm_seconds=round(warm_seconds, 3),
-        claim_applied_milliseconds=first_applied,
-        claim_across_crash_applied_milliseconds=second_applied,
-        refill_seconds=round(refill_seconds, 3),
-    )
+    milliseconds = await _wait_applied(story, workspace)
+    teller.event("claim_survived", "the agent was told all the same")
+    return milliseconds
 
 
 async def _push(story: Story, example: Example) -> None:
@@ -129,8 +137,8 @@ async def _push(story: Story, example: Example) -> None:
     )
 
 
-async def _wait_for_pool(story: Story) -> tuple[float, Pool]:
-    """Seconds until everything desired can be claimed, and the pool then."""
+async def _wait_for_pool(story: Story, *, claimed: int) -> tuple[float, Pool]:
+    """Seconds until so many were claimed and everything desired can be, and the pool then."""
     began = story.clock.monotonic()
     said = ""
 
@@ -149,12 +157,13 @@ async def _wait_for_pool(story: Story) -> tuple[float, Pool]:
                         said = text
                         story.teller.event(
                             "pool",
-                            f"{pool.preset_name}: {text} ({seconds:.1f} s)",
+                            f"pool {pool.preset_name}: {text} ({seconds:.1f} s)",
                             desired=pool.desired,
                             ready=pool.eligible,
                             starting=pool.starting,
+                            claimed=pool.claimed_total,
                         )
-                    if pool.desired > 0 and pool.eligible >= pool.desired:
+                    if pool.claimed_total >= claimed and pool.eligible >= pool.desired > 0:
                         return seconds, pool
     except TimeoutError:
         said = said or "no pool was seen"
@@ -204,7 +213,7 @@ async def _wait_applied(story: Story, workspace: Workspace) -> float:
         patience=_patience(story),
     )
     steps = build_timeline(applied.claim)
-    story.teller.output.draw(timeline_table(steps))
+    story.teller.output.draw(Padding(timeline_table(steps), (0, 0, 0, 6)))
     path, text = await wait_for_owner(story.workspaces, applied.id, applied.owner_name, story.clock)
     story.teller.event(
         "applied",
