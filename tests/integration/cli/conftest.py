@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from testkit.fake_control import FakeControl, fake_control
+from warmpool.control.v1.templates_pb2 import ListTemplateVersionsResponse
 from warmpool_cli.main import run
 
 
@@ -37,8 +38,9 @@ class Ran:
 
 @pytest.fixture
 async def control() -> AsyncGenerator[FakeControl]:
-    """A control plane without any script yet."""
+    """A control plane without any script yet, but for a template without parameters."""
     async with fake_control() as control:
+        control.on("ListTemplateVersions", ListTemplateVersionsResponse())
         yield control
 
 

@@ -19,6 +19,12 @@ from warmpool.common.v1.types_pb2 import (
     Transition,
 )
 from warmpool.control.v1.system_pb2 import GetSystemResponse, WhoAmIResponse
+from warmpool.control.v1.templates_pb2 import (
+    ListTemplateVersionsRequest,
+    ListTemplateVersionsResponse,
+    Parameter,
+    TemplateVersion,
+)
 from warmpool.control.v1.workspaces_pb2 import (
     BuildWorkspaceRequest,
     BuildWorkspaceResponse,
@@ -151,7 +157,33 @@ async def test_a_create_that_does_not_wait_asks_for_nothing_more(cli: Cli, contr
 
     assert ran.code == 0
     assert [step["milliseconds"] for step in ran.document["timeline"]] == [0, 2, None, None, None]
-    assert [type(request) for request in control.requests] == [CreateWorkspaceRequest]
+    assert [type(request) for request in control.requests] == [
+        ListTemplateVersionsRequest,
+        CreateWorkspaceRequest,
+    ]
+
+
+async def test_what_is_not_given_takes_the_templates_default(cli: Cli, control: FakeControl):
+    asked = TemplateVersion(
+        name="v2",
+        active=True,
+        parameters=[
+            Parameter(name="size", has_default=True, default_value="small"),
+            Parameter(name="zone", has_default=True, default_value="here"),
+            Parameter(name="key"),
+        ],
+    )
+    older = TemplateVersion(name="v1", parameters=[Parameter(name="old", has_default=True)])
+    control.on("ListTemplateVersions", ListTemplateVersionsResponse(versions=[asked, older]))
+    control.on("CreateWorkspace", CreateWorkspaceResponse(workspace=a_workspace(), warm=True))
+
+    await cli("create", "demo", "--no-wait", "-p", "size=large")
+
+    (request,) = [each for each in control.requests if isinstance(each, CreateWorkspaceRequest)]
+    assert {each.name: each.value for each in request.parameters} == {
+        "size": "large",
+        "zone": "here",
+    }
 
 
 async def test_a_build_that_fails_is_a_failure(cli: Cli, control: FakeControl):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from warmpool.common.v1.types_pb2 import ParameterValue
-from warmpool.control.v1.templates_pb2 import GetTemplateRequest, GetTemplateVersionRequest
+from warmpool.control.v1.templates_pb2 import ListTemplateVersionsRequest
 from warmpool_cli.client import CALL_TIMEOUT_SECONDS, Client
 
 __all__ = ["complete_parameters"]
@@ -24,24 +24,17 @@ async def complete_parameters(
     given: Sequence[ParameterValue],
 ) -> list[ParameterValue]:
     """The given values, and the defaults of the version's other parameters."""
-    if not version:
-        found = await client.templates.GetTemplate(
-            GetTemplateRequest(organization=organization, template=template),
-            timeout=CALL_TIMEOUT_SECONDS,
-        )
-        version = found.template.active_version_name
-        if not version:
-            return list(given)
-    answer = await client.templates.GetTemplateVersion(
-        GetTemplateVersionRequest(organization=organization, template=template, version=version),
+    answer = await client.templates.ListTemplateVersions(
+        ListTemplateVersionsRequest(organization=organization, template=template),
         timeout=CALL_TIMEOUT_SECONDS,
     )
+    asked = next((v for v in answer.versions if (v.name == version if version else v.active)), None)
     names = {value.name for value in given}
     return [
         *given,
         *(
             ParameterValue(name=parameter.name, value=parameter.default_value)
-            for parameter in answer.version.parameters
+            for parameter in (asked.parameters if asked else ())
             if parameter.has_default and parameter.name not in names
         ),
     ]
