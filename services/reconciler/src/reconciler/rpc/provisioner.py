@@ -105,6 +105,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
     async def _offer(
         self, worker: Worker, wants: _Wants, nudge: Nudge
     ) -> AsyncGenerator[pb.AcquireJobsResponse, None]:
+        yield pb.AcquireJobsResponse(keep_alive=pb.KeepAlive())  # says that the worker is known
         quiet_since = self._clock.monotonic()
         while wants.is_open:
             if self._stopping.is_set():
