@@ -151,7 +151,16 @@ async def test_a_service_serves_measures_traces_logs_and_drains(
     )
     with pytest.raises(grpc.aio.AioRpcError):
         await stub.WhoAmI(system_pb2.WhoAmIRequest(), timeout=10)
-    page = await asyncio.to_thread(scrape, metrics["port"])
+
+    async def measured() -> None:
+        # An aborted call is measured just after its caller has the status.
+        page = await asyncio.to_thread(scrape, metrics["port"])
+        assert counted(page) == {
+            ("warmpool.control.v1.SystemService/GetSystem", "OK", 1),
+            ("warmpool.control.v1.SystemService/WhoAmI", "NOT_FOUND", 1),
+        }
+
+    await eventually(measured)
     await channel.close()
     process.send_signal(signal.SIGTERM)
     code, lines, err = await finish(process)
@@ -170,10 +179,6 @@ async def test_a_service_serves_measures_traces_logs_and_drains(
         "count": 1,
         "trace_id": TRACE_ID,
         "span_id": answer.version.split("-")[2],
-    }
-    assert counted(page) == {
-        ("warmpool.control.v1.SystemService/GetSystem", "OK", 1),
-        ("warmpool.control.v1.SystemService/WhoAmI", "NOT_FOUND", 1),
     }
     assert (code, err) == (0, "")
 
