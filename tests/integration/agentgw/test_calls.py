@@ -1,0 +1,205 @@
+"""The unary calls of an agent: checked at the gateway, answered by the control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from svckit.auth import hash_token
+from svckit.status import RemoteError, read_error
+from testkit.gateway_site import CLAIM, DELIVERABLE, OWNER, TOKEN, WORKSPACE, Site
+from warmpool.agent.v1 import agent_pb2
+from warmpool.common.v1 import types_pb2
+from warmpool.gateway.v1 import gateway_pb2
+
+pytestmark = pytest.mark.integration
+
+AS_AGENT = (("authorization", f"Bearer {TOKEN}"),)
+
+
+async def failure_of(call: Awaitable[object]) -> RemoteError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return read_error(caught.value)
+
+
+async def test_acknowledgements_reach_the_control_plane_under_the_gateways_key(site: Site) -> None:
+    site.backend.put_agent(TOKEN, DELIVERABLE)
+    for phase, error in (
+        (types_pb2.REINIT_PHASE_APPLYING, "not said unless it failed"),
+        (types_pb2.REINIT_PHASE_FAILED, "no disk"),
+    ):
+        await site.agents.AcknowledgeReinit(
+            agent_pb2.AcknowledgeReinitRequest(claim_id=CLAIM, phase=phase, error=error),
+            metadata=AS_AGENT,
+        )
+    mine = hash_token(TOKEN)
+    assert site.backend.reinits == [
+        gateway_pb2.ReinitRecord(
+            token_hash=mine, claim_id=CLAIM, phase=types_pb2.REINIT_PHASE_APPLYING
+        ),
+        gateway_pb2.ReinitRecord(
+            token_hash=mine, claim_id=CLAIM, phase=types_pb2.REINIT_PHASE_FAILED, error="no disk"
+        ),
+    ]
+    assert site.backend.authorizations == {"Bearer the gateway's key"}
+
+
+async def test_a_claim_of_somebody_else_is_refused(site: Site) -> None:
+    site.backend.put_agent(TOKEN, DELIVERABLE)
+    request = agent_pb2.AcknowledgeReinitRequest(
+        claim_id=OWNER, phase=types_pb2.REINIT_PHASE_APPLIED
+    )
+    failure = await failure_of(site.agents.AcknowledgeReinit(request, metadata=AS_AGENT))
+    assert (failure.code, failure.reason, failure.field) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "CLAIM_UNKNOWN",
+        "claim_id",
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (agent_pb2.AcknowledgeReinitRequest(claim_id=CLAIM), "phase"),
+        (
+            agent_pb2.AcknowledgeReinitRequest(claim_id="x", phase=types_pb2.REINIT_PHASE_APPLIED),
+            "claim_id",
+        ),
+        (
+            agent_pb2.AcknowledgeReinitRequest(
+                claim_id=CLAIM, phase=types_pb2.REINIT_PHASE_FAILED, error="x" * 5000
+            ),
+            "error",
+        ),
+    ],
+)
+async def test_malformed_acknowledgements_are_refused_by_field(
+    site: Site, request_: agent_pb2.AcknowledgeReinitRequest, field: str
+) -> None:
+    failure = await failure_of(site.agents.AcknowledgeReinit(request_, metadata=AS_AGENT))
+    assert (failure.code, failure.field) == (grpc.StatusCode.INVALID_ARGUMENT, field)
+    assert site.backend.reinits == []
+
+
+async def test_the_manifest_comes_through_whole(site: Site) -> None:
+    script = gateway_pb2.ManifestScript(
+        display_name="start", script="true", run_on_start=True, timeout_seconds=3, log_path="a"
+    )
+    manifest = gateway_pb2.AgentManifest(
+        agent_name="main",
+        workspace_id=WORKSPACE,
+        owner_id=OWNER,
+        claim_id=CLAIM,
+        env={"A": "b"},
+        scripts=[script],
+    )
+    site.backend.put_manifest(TOKEN, manifest)
+    answer = await site.agents.GetManifest(agent_pb2.GetManifestRequest(), metadata=AS_AGENT)
+    assert answer == agent_pb2.GetManifestResponse(
+        agent_name="main",
+        workspace_id=WORKSPACE,
+        owner_id=OWNER,
+        claim_id=CLAIM,
+        env={"A": "b"},
+        scripts=[
+            agent_pb2.Script(
+                display_name="start",
+                script="true",
+                run_on_start=True,
+                timeout_seconds=3,
+                log_path="a",
+            )
+        ],
+    )
+
+
+def test_both_manifests_are_the_same_on_the_wire() -> None:
+    pairs = [
+        (agent_pb2.GetManifestResponse.DESCRIPTOR, gateway_pb2.AgentManifest.DESCRIPTOR),
+        (agent_pb2.Script.DESCRIPTOR, gateway_pb2.ManifestScript.DESCRIPTOR),
+    ]
+    for left, right in pairs:
+        assert [(f.number, f.name, f.type) for f in left.fields] == [
+            (f.number, f.name, f.type) for f in right.fields
+        ]
+
+
+async def test_lifecycle_and_logs_reach_the_control_plane(site: Site) -> None:
+    changed_at = Timestamp()
+    changed_at.FromDatetime(datetime(2030, 1, 1, tzinfo=UTC))
+    await site.agents.ReportLifecycle(
+        agent_pb2.ReportLifecycleRequest(
+            lifecycle=types_pb2.AGENT_LIFECYCLE_READY, changed_at=changed_at
+        ),
+        metadata=AS_AGENT,
+    )
+    line = types_pb2.LogLine(sequence=1, text="hello", stage="start")
+    for number in range(11):
+        answer = await site.agents.SendLogs(
+            agent_pb2.SendLogsRequest(lines=[line]), metadata=AS_AGENT
+        )
+        assert answer.truncated is (number == 10)
+    assert site.backend.lifecycles == [
+        gateway_pb2.RecordLifecycleRequest(
+            token_hash=hash_token(TOKEN),
+            lifecycle=types_pb2.AGENT_LIFECYCLE_READY,
+            changed_at=changed_at,
+        )
+    ]
+    expected = gateway_pb2.RecordAgentLogsRequest(token_hash=hash_token(TOKEN), lines=[line])
+    assert site.backend.logs == [expected] * 11
+
+
+@pytest.mark.parametrize(
+    ("lines", "field"),
+    [
+        ([types_pb2.LogLine(text="x")] * 501, "lines"),
+        ([types_pb2.LogLine(text="x" * 9000)], "lines.text"),
+        ([types_pb2.LogLine(stage="x" * 300)], "lines.stage"),
+    ],
+)
+async def test_too_many_or_too_long_lines_are_refused(
+    site: Site, lines: list[types_pb2.LogLine], field: str
+) -> None:
+    call = site.agents.SendLogs(agent_pb2.SendLogsRequest(lines=lines), metadata=AS_AGENT)
+    failure = await failure_of(call)
+    assert (failure.code, failure.field) == (grpc.StatusCode.INVALID_ARGUMENT, field)
+
+
+async def test_a_lifecycle_must_be_said(site: Site) -> None:
+    call = site.agents.ReportLifecycle(agent_pb2.ReportLifecycleRequest(), metadata=AS_AGENT)
+    failure = await failure_of(call)
+    assert (failure.code, failure.field) == (grpc.StatusCode.INVALID_ARGUMENT, "lifecycle")
+
+
+async def test_a_sign_of_life_is_reported_with_the_others(site: Site) -> None:
+    answer = await site.agents.ReportLiveness(agent_pb2.ReportLivenessRequest(), metadata=AS_AGENT)
+    assert answer == agent_pb2.ReportLivenessResponse(interval_ms=300_000)
+    await site.backend.until(lambda: bool(site.backend.liveness))
+    assert site.backend.connected_tokens() == {hash_token(TOKEN)}
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.NOT_FOUND),
+        (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.FAILED_PRECONDITION),
+        (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INVALID_ARGUMENT),
+        (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAVAILABLE),
+        (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE),
+        (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE),
+        (grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE),
+    ],
+)
+async def test_failures_pass_with_their_code_but_never_blame_the_agent_for_the_gateway(
+    site: Site, code: grpc.StatusCode, expected: grpc.StatusCode
+) -> None:
+    site.backend.fail(code, "as told")
+    call = site.agents.GetManifest(agent_pb2.GetManifestRequest(), metadata=AS_AGENT)
+    assert (await failure_of(call)).code == expected
