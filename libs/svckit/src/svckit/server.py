@@ -85,12 +85,13 @@ class GrpcServer:
         self._reflection = reflection
         self._clock = clock or SystemClock()
         self._unary_seconds_max = unary_seconds_max
-        self._options: list[tuple[str, int]] = [
-            *_OPTIONS,
-            ("grpc.max_receive_message_length", message_bytes_max),
-            ("grpc.max_send_message_length", message_bytes_max),
-            *options,
-        ]
+        chosen = {
+            **dict(_OPTIONS),
+            "grpc.max_receive_message_length": message_bytes_max,
+            "grpc.max_send_message_length": message_bytes_max,
+            **dict(options),  # merged here: of an option given twice, gRPC takes the first
+        }
+        self._options: list[tuple[str, int]] = list(chosen.items())
         self._drain = Drain()
         self._health = Health()
         self._names: list[str] = []
