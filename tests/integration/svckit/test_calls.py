@@ -213,6 +213,20 @@ async def test_a_taken_port_is_one_clear_failure(start: Start) -> None:
         await second.start()
 
 
+async def test_an_option_of_a_service_beats_the_standard_one(connect: Connect) -> None:
+    small = [("grpc.max_receive_message_length", 8)]
+    server = GrpcServer("127.0.0.1:0", [], NoOne(), options=small)
+    port = await server.start()
+    check = connect(port).unary_unary("/grpc.health.v1.Health/Check", same, same)
+
+    try:
+        error = await refusal(check(b"\x0a\x10" + b"x" * 16, timeout=10))
+    finally:
+        await server.stop(0)
+
+    assert error.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 class NoOne:
     """Refuses everybody."""
 
