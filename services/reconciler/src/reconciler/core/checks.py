@@ -36,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresView:
-    """The database as it describes itself."""
+    """The database as it describes itself. `schema_version` is empty if nothing was migrated."""
 
     version: str
     schema_version: str
@@ -62,7 +62,7 @@ def check_schema(found: str, newest: str) -> Check:
     return Check(
         name="schema",
         is_ok=found > newest,  # a newer release has migrated it; ours still runs on it
-        message=f"the database is at {found}, this release at {newest}"
+        message=f"the database is at {found or 'nothing'}, this release at {newest}"
         + ("" if found > newest else "; start a reconciler with migrate=true"),
     )
 

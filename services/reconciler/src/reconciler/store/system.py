@@ -25,7 +25,7 @@ class SystemViews:
             row = await connection.fetchrow(SQL.get_postgres)
             assert row is not None
         return PostgresView(
-            version=row["version"], now=row["now"], schema_version=row["schema_version"] or "none"
+            version=row["version"], now=row["now"], schema_version=row["schema_version"] or ""
         )
 
     async def list_workers(self, seen_after: datetime) -> tuple[WorkerView, ...]:
