@@ -112,9 +112,7 @@ class PoolWorld:
             now,
         )
 
-    async def _insert_template(
-        self, connection: Connection, instances: int
-    ) -> None:
+    async def _insert_template(self, connection: Connection, instances: int) -> None:
         now = self.clock.now()
         await connection.execute(
             "INSERT INTO templates (id, organization_id, name, provisioner_type, created_at)"
@@ -127,9 +125,7 @@ class PoolWorld:
         await self.add_preset(self.preset_id, "standard", instances, connection)
         await self.promote(self.version_id, connection)
 
-    async def add_version(
-        self, version_id: UUID, name: str, connection: Connection
-    ) -> None:
+    async def add_version(self, version_id: UUID, name: str, connection: Connection) -> None:
         """Adds an imported version."""
         now = self.clock.now()
         archive = hashlib.sha256(name.encode()).digest()
@@ -183,9 +179,7 @@ class PoolWorld:
             ttl_seconds,
         )
 
-    async def promote(
-        self, version_id: UUID, connection: Connection
-    ) -> None:
+    async def promote(self, version_id: UUID, connection: Connection) -> None:
         """Makes a version the active one."""
         await connection.execute(
             "UPDATE templates SET active_version_id = $2 WHERE id = $1",
