@@ -236,6 +236,32 @@ async def test_ctrl_c_at_the_start_leaves_neither_process_nor_file(elsewhere: Pa
     assert os.listdir(elsewhere) == []
 
 
+async def test_ctrl_c_before_anything_has_begun(elsewhere: Path):
+    demo = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", EARLY_INTERRUPT, "demo"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await demo.communicate()
+
+    assert (demo.returncode, errors.decode().splitlines()) == (
+        130,
+        ["error: interrupted by SIGINT", "  fix: run the command again to go on"],
+    )
+    assert os.listdir(elsewhere) == []
+
+
+EARLY_INTERRUPT = """
+import signal, sys
+from warmpool_cli.entry import main
+class Finder:
+    def find_spec(self, name, *rest):
+        if name == "warmpool_cli.app":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+main()
+"""
+
+
 def working_below(directory: Path) -> list[int]:
     """The processes whose working directory is below."""
     found: list[int] = []

@@ -76,7 +76,12 @@ def a_workspace(
         agents=[WorkspaceAgent(name="main", connected=True)],
         claim=claim,
         latest_build=WorkspaceBuild(
-            number=2, transition=transition, job_id="job", job_status=status, job_error=error
+            number=2,
+            transition=transition,
+            job_id="job",
+            job_status=status,
+            job_error=error,
+            reason="claim" if claim else "initiator",
         ),
     )
 

@@ -19,6 +19,7 @@ def a_workspace(
     number: int = 2,
     claim: Claim | None = None,
     error: str = "",
+    reason: str = "claim",
 ) -> Workspace:
     return Workspace(
         name="web",
@@ -29,6 +30,7 @@ def a_workspace(
             transition=Transition.TRANSITION_START,
             job_status=status,
             job_error=error,
+            reason=reason,
             queue_position=3 if status == JobStatus.JOB_STATUS_PENDING else 0,
         ),
     )
@@ -79,7 +81,7 @@ def test_a_failed_claim_says_why():
     ("workspace", "words"),
     [
         (a_workspace(JobStatus.JOB_STATUS_PENDING), "start build pending, 3 before it"),
-        (a_workspace(), "start build succeeded"),
+        (a_workspace(claim=Claim(id="c"), reason="initiator"), "start build succeeded"),
         (
             a_workspace(claim=Claim(id="c")),
             "start build succeeded, agent not told yet (main unspecified)",

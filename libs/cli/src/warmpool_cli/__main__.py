@@ -1,5 +1,5 @@
 """`python -m warmpool_cli` is `warmpool`."""
 
-from warmpool_cli.main import main
+from warmpool_cli.entry import main
 
 main()

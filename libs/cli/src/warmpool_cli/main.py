@@ -22,8 +22,7 @@ LOG_LINE_MAX = 400
 
 
 def main() -> None:
-    """Entry point of the console script; ends the process with the documented exit code."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines would follow ours
+    """Runs this process's command line and ends it with the documented exit code."""
     try:
         code = asyncio.run(run(sys.argv[1:]))
         sys.stdout.flush()
@@ -60,7 +59,7 @@ def parse(arguments: Sequence[str]) -> Coroutine[Any, Any, None] | int:
 
     Raises UsageInvalid for a command line that is not valid.
     """
-    from warmpool_cli.app import app  # late: after the settings of gRPC are in the environment
+    from warmpool_cli.app import app  # late: most of the start is in it
 
     command = typer.main.get_command(app)
     try:

@@ -23,6 +23,8 @@ from warmpool_cli.render.words import agent_word, job_word, transition_word
 
 __all__ = ["describe_progress", "is_built", "is_claim_applied", "wait_for_workspace"]
 
+CLAIM_REASON = "claim"
+"""Why the build of a claim was made; later builds of the workspace have other reasons."""
 WatchCall = grpc.aio.UnaryStreamCall[WatchWorkspaceRequest, WatchWorkspaceResponse]
 
 
@@ -105,12 +107,12 @@ def is_claim_applied(workspace: Workspace) -> bool:
 
 
 def describe_progress(workspace: Workspace) -> str:
-    """Where the latest build and the claim stand, in a phrase."""
+    """Where the latest build stands, and the claim if it is the claim's, in a phrase."""
     build = workspace.latest_build
     words = f"{transition_word(build.transition)} build {job_word(build.job_status)}"
     if build.job_status == JobStatus.JOB_STATUS_PENDING and build.queue_position:
         words += f", {build.queue_position} before it"
-    if build.job_status != JobStatus.JOB_STATUS_SUCCEEDED or not workspace.HasField("claim"):
+    if build.job_status != JobStatus.JOB_STATUS_SUCCEEDED or build.reason != CLAIM_REASON:
         return words
     if workspace.claim.HasField("applied_at"):
         return f"{words}, agent runs under its new owner"
