@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 from uuid import UUID
 
@@ -17,9 +18,13 @@ pytestmark = pytest.mark.integration
 Plane = Any  # the control plane of conftest.py
 
 
-async def refusal(call: grpc.aio.Call) -> str:
+async def refusal(call: Awaitable[object]) -> str:
     """The code of a call; OK if it went well."""
-    return (await call.code()).name
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    return "OK"
 
 
 @pytest.mark.parametrize(
@@ -109,3 +114,45 @@ async def test_an_id_that_is_none_is_refused(plane: Plane) -> None:
             await stub.GetTemplateVersion(pb.GetTemplateVersionRequest(version_id="v1"))
     error = read_error(caught.value)
     assert (error.code.name, error.reason) == ("INVALID_ARGUMENT", "ID_INVALID")
+
+
+async def test_an_admin_elsewhere_may_change_nothing_here(plane: Plane) -> None:
+    moon_id = UUID(int=7)
+    await plane.execute(
+        "INSERT INTO organizations (id, name, created_at) VALUES ($1, 'moon', $2)", moon_id, EPOCH
+    )
+    await plane.execute(
+        "INSERT INTO organization_members (organization_id, user_id, roles, created_at)"
+        " SELECT $1, id, '{organization-admin}', $2 FROM users WHERE username = 'member'",
+        moon_id,
+        EPOCH,
+    )
+    await plane.push_and_import()
+    async with plane.client("member") as stub:
+        for call in (
+            stub.PromoteTemplateVersion(
+                pb.PromoteTemplateVersionRequest(template="docker", version="v1")
+            ),
+            stub.DeleteTemplate(pb.DeleteTemplateRequest(template="docker")),
+            stub.PushTemplateVersion(
+                iter(
+                    [
+                        pb.PushTemplateVersionRequest(
+                            header=pb.PushTemplateHeader(
+                                template="docker", provisioner_type="terraform"
+                            )
+                        )
+                    ]
+                )
+            ),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call
+            error = read_error(caught.value)
+            assert (error.code.name, error.reason, error.metadata["organization"]) == (
+                "PERMISSION_DENIED",
+                "PERMISSION_MISSING",
+                "default",
+            )
+        gone = pb.DeleteTemplateRequest(organization="moon", template="docker")
+        assert await refusal(stub.DeleteTemplate(gone)) == "NOT_FOUND"  # allowed, but not there
