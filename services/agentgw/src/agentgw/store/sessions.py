@@ -40,6 +40,7 @@ class Sessions:
         metrics: GatewayMetrics,
         clock: Clock,
         entropy: Entropy,
+        book: SessionBook | None = None,
     ) -> None:
         self._heartbeat_seconds = heartbeat_seconds
         self._admission = admission
@@ -48,7 +49,7 @@ class Sessions:
         self._metrics = metrics
         self._clock = clock
         self._entropy = entropy
-        self._book = SessionBook()
+        self._book = book or SessionBook()
         self._live: dict[int, Session] = {}
         self._known: set[int] = set()  # sessions that count as connected
         self._drain_retry_seconds: float | None = None
