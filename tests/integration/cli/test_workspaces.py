@@ -20,6 +20,8 @@ from warmpool.common.v1.types_pb2 import (
 )
 from warmpool.control.v1.system_pb2 import GetSystemResponse, WhoAmIResponse
 from warmpool.control.v1.templates_pb2 import (
+    GetTemplateVersionRequest,
+    GetTemplateVersionResponse,
     ListTemplateVersionsRequest,
     ListTemplateVersionsResponse,
     Parameter,
@@ -169,22 +171,27 @@ async def test_a_create_that_does_not_wait_asks_for_nothing_more(cli: Cli, contr
 
 
 async def test_what_is_not_given_takes_the_templates_default(cli: Cli, control: FakeControl):
+    versions = [
+        TemplateVersion(id="two", name="v2", active=True),
+        TemplateVersion(id="one", name="v1"),
+    ]
     asked = TemplateVersion(
-        name="v2",
-        active=True,
+        id="two",
         parameters=[
             Parameter(name="size", has_default=True, default_value="small"),
             Parameter(name="zone", has_default=True, default_value="here"),
             Parameter(name="key"),
         ],
     )
-    older = TemplateVersion(name="v1", parameters=[Parameter(name="old", has_default=True)])
-    control.on("ListTemplateVersions", ListTemplateVersionsResponse(versions=[asked, older]))
+    control.on("ListTemplateVersions", ListTemplateVersionsResponse(versions=versions))
+    control.on("GetTemplateVersion", GetTemplateVersionResponse(version=asked))
     control.on("CreateWorkspace", CreateWorkspaceResponse(workspace=a_workspace(), warm=True))
 
     await cli("create", "demo", "--no-wait", "-p", "size=large")
 
-    (request,) = [each for each in control.requests if isinstance(each, CreateWorkspaceRequest)]
+    _, get, request = control.requests
+    assert get == GetTemplateVersionRequest(version_id="two")
+    assert isinstance(request, CreateWorkspaceRequest)
     assert {each.name: each.value for each in request.parameters} == {
         "size": "large",
         "zone": "here",

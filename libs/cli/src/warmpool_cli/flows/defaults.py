@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from warmpool.common.v1.types_pb2 import ParameterValue
-from warmpool.control.v1.templates_pb2 import ListTemplateVersionsRequest
+from warmpool.control.v1.templates_pb2 import (
+    GetTemplateVersionRequest,
+    ListTemplateVersionsRequest,
+)
 from warmpool_cli.client import CALL_TIMEOUT_SECONDS, Client
 
 __all__ = ["complete_parameters"]
@@ -29,12 +32,17 @@ async def complete_parameters(
         timeout=CALL_TIMEOUT_SECONDS,
     )
     asked = next((v for v in answer.versions if (v.name == version if version else v.active)), None)
+    if asked is None:
+        return list(given)  # the control plane says better than we could what is missing
+    found = await client.templates.GetTemplateVersion(
+        GetTemplateVersionRequest(version_id=asked.id), timeout=CALL_TIMEOUT_SECONDS
+    )
     names = {value.name for value in given}
     return [
         *given,
         *(
             ParameterValue(name=parameter.name, value=parameter.default_value)
-            for parameter in (asked.parameters if asked else ())
+            for parameter in found.version.parameters
             if parameter.has_default and parameter.name not in names
         ),
     ]

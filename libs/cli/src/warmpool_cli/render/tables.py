@@ -65,13 +65,12 @@ def templates_table(templates: Iterable[Template], now: datetime) -> Table:
 def versions_table(versions: Iterable[TemplateVersion], now: datetime) -> Table:
     """One line a version."""
     return plain_table(
-        ("version", "active", "import", "presets", "created", "message"),
+        ("version", "active", "import", "created", "message"),
         (
             (
                 v.name,
                 "yes" if v.active else "",
                 job_word(v.import_status),
-                str(len(v.presets)),
                 since(v.created_at, now),
                 v.import_error or v.message,
             )
