@@ -99,3 +99,8 @@ def test_one_seed_always_tells_the_same_story() -> None:
         return list(world.stories)
 
     assert tell() == tell()
+
+
+def test_a_lost_acknowledgement_survives_a_crash_of_the_gateway_that_learned_of_it() -> None:
+    """Seed 68: the agent was refused before its acknowledgement was durable, and stopped asking."""
+    assert judge(68, WorldPlan(faults=TURMOIL), within_seconds=30.0, calm_counts=True) == []

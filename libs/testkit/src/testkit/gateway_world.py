@@ -167,7 +167,7 @@ class _Gateway:
             for lane in Lane
         ]
         sweeper = Sweeper(self.sessions, interval_seconds=plan.sweep_seconds, clock=clock)
-        recorder = Recorder(world, records, clock=clock, entropy=entropy)
+        recorder = Recorder(world, records, self.sessions, clock=clock, entropy=entropy)
         self.loops = [
             self.hints.run,
             self.hints.run_disturbances,

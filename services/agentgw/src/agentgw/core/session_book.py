@@ -20,7 +20,15 @@ from enum import Enum, auto
 from typing import Final
 
 from agentgw.core.session_states import SessionEvent, SessionState, next_session_state
-from agentgw.core.verdicts import AgentCheck, Answer, Deliver, Refuse, Wait, decide_answer
+from agentgw.core.verdicts import (
+    Acknowledge,
+    AgentCheck,
+    Answer,
+    Deliver,
+    Refuse,
+    Wait,
+    decide_answer,
+)
 
 __all__ = ["HINTS_DURING_READ_MAX", "READ_AGENTS_MAX", "Lane", "Read", "SessionBook", "Told"]
 
@@ -211,6 +219,12 @@ class SessionBook:
                 self._due[Lane.URGENT][key] = None
         return len(keys)
 
+    def nudge(self, token_hash: bytes) -> None:
+        """Something has happened to this agent."""
+        key = self._by_token.get(token_hash)
+        if key is not None:
+            self._advance(key, self._entries[key], SessionEvent.NUDGED, Lane.URGENT)
+
     def hint_all(self) -> None:
         """Anything may have happened: hints were lost."""
         for key, entry in self._entries.items():
@@ -264,7 +278,7 @@ class SessionBook:
 
 def _event_of(answer: Answer) -> SessionEvent:
     match answer:
-        case Wait():
+        case Wait() | Acknowledge():
             return SessionEvent.TOLD_TO_WAIT
         case Deliver():
             return SessionEvent.TOLD_TO_DELIVER

@@ -13,7 +13,9 @@
 
 One ambiguous case: the claim is deliverable, but the agent says by itself that it has applied just
 this claim. Its acknowledgement got lost. It is believed, since it can harm nobody but itself: the
-acknowledgement is recorded on its behalf, and it is refused like any other that has applied it.
+acknowledgement is recorded on its behalf, and it waits until durable state says "already applied".
+To refuse it at once would lose the acknowledgement for good if this process died before recording
+it, because a refused agent stops asking.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Final
 
 __all__ = [
     "ERROR_LENGTH_MAX",
+    "Acknowledge",
     "AgentCheck",
     "Answer",
     "Deliver",
@@ -89,18 +92,21 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
-    """There is nothing to wait for: say why, and end the stream.
-
-    `acknowledge` names a claim whose lost acknowledgement is to be recorded.
-    """
+    """There is nothing to wait for: say why, and end the stream."""
 
     reason: RefusalReason
     message: str
     claim_id: str = ""
-    acknowledge: bool = False
 
 
-Answer = Wait | Deliver | Refuse
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledge:
+    """The agent's acknowledgement of this claim got lost: record it, and wait for that."""
+
+    claim_id: str
+
+
+Answer = Wait | Deliver | Refuse | Acknowledge
 
 
 def decide_answer(check: AgentCheck, *, last_applied_claim_id: str) -> Answer:
@@ -117,7 +123,7 @@ def decide_answer(check: AgentCheck, *, last_applied_claim_id: str) -> Answer:
             return Wait()
         case Verdict.DELIVERABLE:
             if check.claim_id == last_applied_claim_id:
-                return _already_applied(check, acknowledge=True)
+                return Acknowledge(claim_id=check.claim_id)
             return Deliver(
                 workspace_id=check.workspace_id,
                 owner_id=check.owner_id,
@@ -132,13 +138,8 @@ def decide_answer(check: AgentCheck, *, last_applied_claim_id: str) -> Answer:
                 claim_id=check.claim_id,
             )
         case Verdict.ALREADY_APPLIED:
-            return _already_applied(check, acknowledge=False)
-
-
-def _already_applied(check: AgentCheck, *, acknowledge: bool) -> Refuse:
-    return Refuse(
-        reason=RefusalReason.CLAIM_ALREADY_APPLIED,
-        message="this agent has applied the claim of its workspace",
-        claim_id=check.claim_id,
-        acknowledge=acknowledge,
-    )
+            return Refuse(
+                reason=RefusalReason.CLAIM_ALREADY_APPLIED,
+                message="this agent has applied the claim of its workspace",
+                claim_id=check.claim_id,
+            )

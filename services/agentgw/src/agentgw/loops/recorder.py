@@ -1,4 +1,4 @@
-"""Tells the control plane which events were written to their streams."""
+"""Tells the control plane which events were written, and which acknowledgements got lost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 from agentgw.store.records import PendingRecords
+from agentgw.store.sessions import Sessions
 from agentgw.store.truth import Truth
 from svckit.backoff import Backoff
 from svckit.errors import InvalidArgument, ServiceError
@@ -26,10 +27,17 @@ class Recorder:
     """The loop."""
 
     def __init__(
-        self, truth: Truth, records: PendingRecords, *, clock: Clock, entropy: Entropy
+        self,
+        truth: Truth,
+        records: PendingRecords,
+        sessions: Sessions,
+        *,
+        clock: Clock,
+        entropy: Entropy,
     ) -> None:
         self._truth = truth
         self._records = records
+        self._sessions = sessions
         self._clock = clock
         self._backoff = Backoff(RETRY_INITIAL_SECONDS, RETRY_MAXIMUM_SECONDS, entropy)
 
@@ -50,9 +58,10 @@ class Recorder:
             return True
         try:
             async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
-                await self._truth.record_reinits(records)
+                accepted = await self._truth.record_reinits(records)
         except InvalidArgument as error:
             _log.error("Deliveries were refused and are forgotten", error=error, count=len(records))
+            return True
         except (ServiceError, TimeoutError) as error:
             self._records.put_back(records)
             _log.warning("Deliveries cannot be recorded yet", error=error, count=len(self._records))
@@ -60,4 +69,7 @@ class Recorder:
         except asyncio.CancelledError:
             self._records.put_back(records)
             raise
+        self._sessions.note_recorded(
+            [record for record, is_kept in zip(records, accepted, strict=False) if is_kept]
+        )
         return True

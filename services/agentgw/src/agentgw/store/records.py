@@ -1,7 +1,8 @@
-"""Deliveries that the control plane has yet to hear of.
+"""What the control plane has yet to hear of: deliveries, and acknowledgements that got lost.
 
-They only tell how long a delivery took: whether a claim is delivered again depends on the agent's
-acknowledgement alone. So they may be late, and past a limit the oldest are dropped and counted.
+Both may be late, and past a limit the oldest are dropped and counted. A delivery only tells how
+long it took: whether a claim is delivered again depends on the agent's acknowledgement alone. A
+lost acknowledgement is found again by every look at its agent, which waits for it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from agentgw.core.frames import Reconnect, Superseded
 from agentgw.core.liveness import LivenessBook
 from agentgw.core.records import Phase, ReinitRecord
 from agentgw.core.session_book import Lane, Read, SessionBook, Told
-from agentgw.core.verdicts import AgentCheck, Deliver, RefusalReason, Refuse, Wait
+from agentgw.core.verdicts import Acknowledge, AgentCheck, Deliver, RefusalReason, Refuse, Wait
 from agentgw.store.metrics import GatewayMetrics
 from agentgw.store.records import PendingRecords
 from agentgw.store.session import Session, name_of_end
@@ -118,6 +118,13 @@ class Sessions:
         self._book.hint_all()
         self._nudge_if_due()
 
+    def note_recorded(self, records: Sequence[ReinitRecord]) -> None:
+        """These are durable: who waits for its acknowledgement is to be read again."""
+        for record in records:
+            if record.phase is Phase.APPLIED:
+                self._book.nudge(record.token_hash)
+        self._nudge_if_due()
+
     def sweep(self, *, older_than_seconds: float) -> int:
         """Makes due who was last read so long ago. Returns how many."""
         read_before = self._clock.monotonic() - older_than_seconds
@@ -187,16 +194,17 @@ class Sessions:
                 session.tell_waiting()
             case Deliver():
                 session.finish(told.answer)
+            case Acknowledge():
+                session.tell_waiting()
+                self._records.add(
+                    ReinitRecord(
+                        token_hash=session.token_hash,
+                        claim_id=told.answer.claim_id,
+                        phase=Phase.APPLIED,
+                    )
+                )
             case Refuse():
                 session.finish(told.answer)
-                if told.answer.acknowledge:
-                    self._records.add(
-                        ReinitRecord(
-                            token_hash=session.token_hash,
-                            claim_id=told.answer.claim_id,
-                            phase=Phase.APPLIED,
-                        )
-                    )
                 if told.answer.reason is RefusalReason.UNKNOWN_TOKEN:
                     return
         if told.session_key not in self._known:

@@ -106,7 +106,9 @@ class Gateway:
             for lane in Lane
         }
         self._sweeper = Sweeper(self.sessions, interval_seconds=plan.sweep_seconds, clock=clock)
-        self._recorder = Recorder(control_plane, records, clock=clock, entropy=entropy)
+        self._recorder = Recorder(
+            control_plane, records, self.sessions, clock=clock, entropy=entropy
+        )
         self._liveness = LivenessReporter(control_plane, liveness, clock=clock)
         servicer = AgentServicer(
             self.sessions, control_plane, liveness, liveness_seconds=plan.liveness_seconds
