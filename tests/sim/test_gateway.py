@@ -31,7 +31,7 @@ TURMOIL = Faults(
     vanishing_agents=6,
 )
 # Everything is up, but reads take long enough for a claim to be committed during one.
-FAIR = Faults(call_delay_seconds=0.4, vanishing_agents=60)
+FAIR = Faults(call_delay_seconds=0.4, vanishing_agents=300)
 
 
 def judge(seed: int, plan: WorldPlan, *, within_seconds: float, calm_counts: bool) -> list[str]:
@@ -79,7 +79,7 @@ def test_a_gateway_that_subscribes_after_reading_is_caught() -> None:
     plan = WorldPlan(agents=40, faults=FAIR, make_book=SubscribesAfterReading)
     broken = [
         sentence
-        for seed in range(8)
+        for seed in range(12)
         for sentence in judge(seed, plan, within_seconds=3.0, calm_counts=False)
     ]
     assert any(sentence.startswith("2:") for sentence in broken), broken

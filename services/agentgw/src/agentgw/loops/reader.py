@@ -56,10 +56,9 @@ class CheckReader:
         while True:
             if not await self._sessions.nudge_of(self._lane).wait(IDLE_SECONDS):
                 continue
-            if self._lane is Lane.ORDINARY:
-                await self._clock.sleep(GATHER_SECONDS)
+            await self._gather()
             while await self.run_once():
-                pass
+                await self._gather()
 
     async def run_once(self) -> bool:
         """One read. False if nobody was due."""
@@ -82,6 +81,10 @@ class CheckReader:
             self._is_failing = False
             _log.info("Agents can be looked at again", action="read", count=len(told))
         return True
+
+    async def _gather(self) -> None:
+        if self._lane is Lane.ORDINARY:
+            await self._clock.sleep(GATHER_SECONDS)
 
     async def _retry_later(self, read: Read, error: Exception) -> None:
         delay = self._backoff.next()
