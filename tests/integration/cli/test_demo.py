@@ -61,15 +61,22 @@ class RecordingGateway:
 
     def __init__(self, control: FakeControl) -> None:
         self._control = control
+        self.claims_before_freeze: list[str] = []
         self.claims_before_kill: list[str] = []
 
+    def freeze(self) -> None:
+        self.claims_before_freeze = self._claims()
+
     def kill(self) -> int:
-        self.claims_before_kill = [
+        self.claims_before_kill = self._claims()
+        return 7
+
+    def _claims(self) -> list[str]:
+        return [
             request.name
             for request in self._control.asked(CreateWorkspaceRequest)
             if isinstance(request, CreateWorkspaceRequest)
         ]
-        return 7
 
     async def wait_back(self) -> GatewayCrash:
         return GatewayCrash(old_pid=7, new_pid=8, away_seconds=0.25)
@@ -178,6 +185,7 @@ async def test_the_story_from_the_push_to_the_refill(
     assert [(event["ready"], event["claimed"]) for event in pools] == [(2, 0), (2, 2)]
     assert told[2]["timeline"][-1]["milliseconds"] == 150.0
     assert events[-1]["claim_across_crash_applied_milliseconds"] == 150.0
+    assert gateway.claims_before_freeze == ["first"]
     assert gateway.claims_before_kill == ["first", "second"]
 
 

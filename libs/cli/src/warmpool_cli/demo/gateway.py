@@ -34,6 +34,10 @@ class SupervisedGateway:
         self._old_pid = 0
         self._killed_at = 0.0
 
+    def freeze(self) -> None:
+        """SIGSTOP: it says nothing more, and its connections stay open."""
+        self._supervisor.freeze(GATEWAY)
+
     def kill(self) -> int:
         """SIGKILL; returns the process id that is no more."""
         self._old_pid = self._supervisor.pid_of(GATEWAY) or 0

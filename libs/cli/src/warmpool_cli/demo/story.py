@@ -45,6 +45,10 @@ CLAIM_SECONDS = 120.0
 class Gateway(Protocol):
     """What the story does to the gateway."""
 
+    def freeze(self) -> None:
+        """SIGSTOP: it says nothing more, and its connections stay open."""
+        ...
+
     def kill(self) -> int:
         """Ends it as a crash would; returns its process id."""
         ...
@@ -101,9 +105,14 @@ async def tell_story(story: Story, example: Example) -> None:
 
 async def _claim_across_crash(story: Story, preset: str) -> float:
     teller = story.teller
+    story.gateway.freeze()  # or a fast claim would be delivered before the signal gets there
     workspace = await _claim(story, "second", preset)
     pid = story.gateway.kill()
-    teller.event("gateway_killed", f"gateway (process {pid}) got SIGKILL", pid=pid)
+    teller.event(
+        "gateway_killed",
+        f"gateway (process {pid}), frozen since before the claim, got SIGKILL: nobody was told",
+        pid=pid,
+    )
     crash = await story.gateway.wait_back()
     teller.event(
         "gateway_back",
