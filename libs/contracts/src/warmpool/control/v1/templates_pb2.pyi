@@ -33,6 +33,7 @@ class Template(_message.Message):
     ACTIVE_VERSION_ID_FIELD_NUMBER: _builtins.int
     ACTIVE_VERSION_NAME_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Stable id."""
     organization_id: _builtins.str
@@ -49,6 +50,10 @@ class Template(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
 
+    @_builtins.property
+    def policy(self) -> Global___TemplatePolicy:
+        """What its workspaces do by themselves."""
+
     def __init__(
         self,
         *,
@@ -59,14 +64,61 @@ class Template(_message.Message):
         active_version_id: _builtins.str = ...,
         active_version_name: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        policy: Global___TemplatePolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_version_id", b"active_version_id", "active_version_name", b"active_version_name", "created_at", b"created_at", "id", b"id", "name", b"name", "organization_id", b"organization_id", "provisioner_type", b"provisioner_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_version_id", b"active_version_id", "active_version_name", b"active_version_name", "created_at", b"created_at", "id", b"id", "name", b"name", "organization_id", b"organization_id", "policy", b"policy", "provisioner_type", b"provisioner_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Template: _TypeAlias = Template  # noqa: Y015
+
+@_typing.final
+class TemplatePolicy(_message.Message):
+    """What a template's workspaces do by themselves. Every time is in seconds; 0 means never."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEFAULT_TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    ACTIVITY_BUMP_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    DORMANT_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
+    DELETE_DORMANT_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
+    FAILURE_TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    ALLOW_AUTOSTART_FIELD_NUMBER: _builtins.int
+    default_ttl_seconds: _builtins.int
+    """A new workspace stops so long after its start."""
+    activity_bump_seconds: _builtins.int
+    """Activity moves the deadline to so long from then."""
+    max_ttl_seconds: _builtins.int
+    """No workspace runs longer than this without a stop."""
+    dormant_after_seconds: _builtins.int
+    """A workspace not used for so long becomes dormant."""
+    delete_dormant_after_seconds: _builtins.int
+    """A dormant workspace is deleted after so long."""
+    failure_ttl_seconds: _builtins.int
+    """A workspace whose start failed is stopped after so long."""
+    allow_autostart: _builtins.bool
+    """True lets people set their own autostart."""
+    def __init__(
+        self,
+        *,
+        default_ttl_seconds: _builtins.int = ...,
+        activity_bump_seconds: _builtins.int = ...,
+        max_ttl_seconds: _builtins.int = ...,
+        dormant_after_seconds: _builtins.int = ...,
+        delete_dormant_after_seconds: _builtins.int = ...,
+        failure_ttl_seconds: _builtins.int = ...,
+        allow_autostart: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_bump_seconds", b"activity_bump_seconds", "allow_autostart", b"allow_autostart", "default_ttl_seconds", b"default_ttl_seconds", "delete_dormant_after_seconds", b"delete_dormant_after_seconds", "dormant_after_seconds", b"dormant_after_seconds", "failure_ttl_seconds", b"failure_ttl_seconds", "max_ttl_seconds", b"max_ttl_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TemplatePolicy: _TypeAlias = TemplatePolicy  # noqa: Y015
 
 @_typing.final
 class TemplateVersion(_message.Message):
@@ -706,6 +758,62 @@ class PromoteTemplateVersionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PromoteTemplateVersionResponse: _TypeAlias = PromoteTemplateVersionResponse  # noqa: Y015
+
+@_typing.final
+class SetTemplatePolicyRequest(_message.Message):
+    """What to set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    organization: _builtins.str
+    """Organization name; empty means "default"."""
+    template: _builtins.str
+    """Template name."""
+    @_builtins.property
+    def policy(self) -> Global___TemplatePolicy:
+        """The whole policy from now on."""
+
+    def __init__(
+        self,
+        *,
+        organization: _builtins.str = ...,
+        template: _builtins.str = ...,
+        policy: Global___TemplatePolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization", b"organization", "policy", b"policy", "template", b"template"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetTemplatePolicyRequest: _TypeAlias = SetTemplatePolicyRequest  # noqa: Y015
+
+@_typing.final
+class SetTemplatePolicyResponse(_message.Message):
+    """The template after the change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def template(self) -> Global___Template:
+        """The template."""
+
+    def __init__(
+        self,
+        *,
+        template: Global___Template | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["template", b"template"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["template", b"template"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetTemplatePolicyResponse: _TypeAlias = SetTemplatePolicyResponse  # noqa: Y015
 
 @_typing.final
 class DeleteTemplateRequest(_message.Message):

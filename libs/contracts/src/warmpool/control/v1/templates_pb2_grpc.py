@@ -65,6 +65,11 @@ class TemplateServiceStub:
                 request_serializer=warmpool_dot_control_dot_v1_dot_templates__pb2.PromoteTemplateVersionRequest.SerializeToString,
                 response_deserializer=warmpool_dot_control_dot_v1_dot_templates__pb2.PromoteTemplateVersionResponse.FromString,
                 _registered_method=True)
+        self.SetTemplatePolicy = channel.unary_unary(
+                '/warmpool.control.v1.TemplateService/SetTemplatePolicy',
+                request_serializer=warmpool_dot_control_dot_v1_dot_templates__pb2.SetTemplatePolicyRequest.SerializeToString,
+                response_deserializer=warmpool_dot_control_dot_v1_dot_templates__pb2.SetTemplatePolicyResponse.FromString,
+                _registered_method=True)
         self.DeleteTemplate = channel.unary_unary(
                 '/warmpool.control.v1.TemplateService/DeleteTemplate',
                 request_serializer=warmpool_dot_control_dot_v1_dot_templates__pb2.DeleteTemplateRequest.SerializeToString,
@@ -119,6 +124,13 @@ class TemplateServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetTemplatePolicy(self, request, context):
+        """Sets what a template's workspaces do by themselves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteTemplate(self, request, context):
         """Deletes a template that has no workspaces of people left; its pools drain.
         """
@@ -158,6 +170,11 @@ def add_TemplateServiceServicer_to_server(servicer, server):
                     servicer.PromoteTemplateVersion,
                     request_deserializer=warmpool_dot_control_dot_v1_dot_templates__pb2.PromoteTemplateVersionRequest.FromString,
                     response_serializer=warmpool_dot_control_dot_v1_dot_templates__pb2.PromoteTemplateVersionResponse.SerializeToString,
+            ),
+            'SetTemplatePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTemplatePolicy,
+                    request_deserializer=warmpool_dot_control_dot_v1_dot_templates__pb2.SetTemplatePolicyRequest.FromString,
+                    response_serializer=warmpool_dot_control_dot_v1_dot_templates__pb2.SetTemplatePolicyResponse.SerializeToString,
             ),
             'DeleteTemplate': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteTemplate,
@@ -328,6 +345,33 @@ class TemplateService:
             '/warmpool.control.v1.TemplateService/PromoteTemplateVersion',
             warmpool_dot_control_dot_v1_dot_templates__pb2.PromoteTemplateVersionRequest.SerializeToString,
             warmpool_dot_control_dot_v1_dot_templates__pb2.PromoteTemplateVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTemplatePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/warmpool.control.v1.TemplateService/SetTemplatePolicy',
+            warmpool_dot_control_dot_v1_dot_templates__pb2.SetTemplatePolicyRequest.SerializeToString,
+            warmpool_dot_control_dot_v1_dot_templates__pb2.SetTemplatePolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,6 +30,8 @@ class TemplateServiceStub:
     """Reads one version with its parameters, presets and import job."""
     PromoteTemplateVersion: _aio.UnaryUnaryMultiCallable[_templates_pb2.PromoteTemplateVersionRequest, _templates_pb2.PromoteTemplateVersionResponse]
     """Makes an imported version the active one; its pools fill, those of the version before it drain."""
+    SetTemplatePolicy: _aio.UnaryUnaryMultiCallable[_templates_pb2.SetTemplatePolicyRequest, _templates_pb2.SetTemplatePolicyResponse]
+    """Sets what a template's workspaces do by themselves."""
     DeleteTemplate: _aio.UnaryUnaryMultiCallable[_templates_pb2.DeleteTemplateRequest, _templates_pb2.DeleteTemplateResponse]
     """Deletes a template that has no workspaces of people left; its pools drain."""
 
@@ -85,6 +87,14 @@ class TemplateServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_templates_pb2.PromoteTemplateVersionRequest, _abc.Awaitable[_templates_pb2.PromoteTemplateVersionResponse]],
     ) -> _abc.Awaitable[_templates_pb2.PromoteTemplateVersionResponse]:
         """Makes an imported version the active one; its pools fill, those of the version before it drain."""
+
+    @_abc_1.abstractmethod
+    def SetTemplatePolicy(
+        self,
+        request: _templates_pb2.SetTemplatePolicyRequest,
+        context: _aio.ServicerContext[_templates_pb2.SetTemplatePolicyRequest, _abc.Awaitable[_templates_pb2.SetTemplatePolicyResponse]],
+    ) -> _abc.Awaitable[_templates_pb2.SetTemplatePolicyResponse]:
+        """Sets what a template's workspaces do by themselves."""
 
     @_abc_1.abstractmethod
     def DeleteTemplate(

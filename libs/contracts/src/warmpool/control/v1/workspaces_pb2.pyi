@@ -89,6 +89,7 @@ class Workspace(_message.Message):
     AGENTS_FIELD_NUMBER: _builtins.int
     CLAIM_FIELD_NUMBER: _builtins.int
     DELETED_AT_FIELD_NUMBER: _builtins.int
+    LIFECYCLE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Stable id."""
     organization_id: _builtins.str
@@ -127,6 +128,10 @@ class Workspace(_message.Message):
     def deleted_at(self) -> _timestamp_pb2.Timestamp:
         """When it was deleted; unset while it lives."""
 
+    @_builtins.property
+    def lifecycle(self) -> Global___WorkspaceLifecycle:
+        """When it starts and stops by itself; unset for a prebuild."""
+
     def __init__(
         self,
         *,
@@ -144,14 +149,81 @@ class Workspace(_message.Message):
         agents: _abc.Iterable[Global___WorkspaceAgent] | None = ...,
         claim: Global___Claim | None = ...,
         deleted_at: _timestamp_pb2.Timestamp | None = ...,
+        lifecycle: Global___WorkspaceLifecycle | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "created_at", b"created_at", "deleted_at", b"deleted_at", "latest_build", b"latest_build"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "created_at", b"created_at", "deleted_at", b"deleted_at", "latest_build", b"latest_build", "lifecycle", b"lifecycle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "claim", b"claim", "created_at", b"created_at", "deleted_at", b"deleted_at", "id", b"id", "is_prebuild", b"is_prebuild", "latest_build", b"latest_build", "name", b"name", "organization_id", b"organization_id", "owner_id", b"owner_id", "owner_name", b"owner_name", "preset_name", b"preset_name", "template_id", b"template_id", "template_name", b"template_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "claim", b"claim", "created_at", b"created_at", "deleted_at", b"deleted_at", "id", b"id", "is_prebuild", b"is_prebuild", "latest_build", b"latest_build", "lifecycle", b"lifecycle", "name", b"name", "organization_id", b"organization_id", "owner_id", b"owner_id", "owner_name", b"owner_name", "preset_name", b"preset_name", "template_id", b"template_id", "template_name", b"template_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Workspace: _TypeAlias = Workspace  # noqa: Y015
+
+@_typing.final
+class WorkspaceLifecycle(_message.Message):
+    """When a workspace starts and stops by itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTOSTART_CRON_FIELD_NUMBER: _builtins.int
+    AUTOSTART_TIMEZONE_FIELD_NUMBER: _builtins.int
+    TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    DEADLINE_AT_FIELD_NUMBER: _builtins.int
+    MAX_DEADLINE_AT_FIELD_NUMBER: _builtins.int
+    DORMANT_AT_FIELD_NUMBER: _builtins.int
+    DELETING_AT_FIELD_NUMBER: _builtins.int
+    LAST_USED_AT_FIELD_NUMBER: _builtins.int
+    NEXT_START_AT_FIELD_NUMBER: _builtins.int
+    autostart_cron: _builtins.str
+    """"MINUTE HOURS DOM MONTHS DOW" at which it starts; empty means never."""
+    autostart_timezone: _builtins.str
+    """IANA time zone of the cron expression; empty means UTC."""
+    ttl_seconds: _builtins.int
+    """How long after its start it stops, in seconds; 0 means never."""
+    @_builtins.property
+    def deadline_at(self) -> _timestamp_pb2.Timestamp:
+        """When it stops next; unset if it does not."""
+
+    @_builtins.property
+    def max_deadline_at(self) -> _timestamp_pb2.Timestamp:
+        """Past which no activity keeps it running; unset if there is no such limit."""
+
+    @_builtins.property
+    def dormant_at(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is dormant; unset if it is not."""
+
+    @_builtins.property
+    def deleting_at(self) -> _timestamp_pb2.Timestamp:
+        """When it is deleted by itself; unset if it is not going to be."""
+
+    @_builtins.property
+    def last_used_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was last used."""
+
+    @_builtins.property
+    def next_start_at(self) -> _timestamp_pb2.Timestamp:
+        """When it starts next by itself; unset if it does not."""
+
+    def __init__(
+        self,
+        *,
+        autostart_cron: _builtins.str = ...,
+        autostart_timezone: _builtins.str = ...,
+        ttl_seconds: _builtins.int = ...,
+        deadline_at: _timestamp_pb2.Timestamp | None = ...,
+        max_deadline_at: _timestamp_pb2.Timestamp | None = ...,
+        dormant_at: _timestamp_pb2.Timestamp | None = ...,
+        deleting_at: _timestamp_pb2.Timestamp | None = ...,
+        last_used_at: _timestamp_pb2.Timestamp | None = ...,
+        next_start_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline_at", b"deadline_at", "deleting_at", b"deleting_at", "dormant_at", b"dormant_at", "last_used_at", b"last_used_at", "max_deadline_at", b"max_deadline_at", "next_start_at", b"next_start_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autostart_cron", b"autostart_cron", "autostart_timezone", b"autostart_timezone", "deadline_at", b"deadline_at", "deleting_at", b"deleting_at", "dormant_at", b"dormant_at", "last_used_at", b"last_used_at", "max_deadline_at", b"max_deadline_at", "next_start_at", b"next_start_at", "ttl_seconds", b"ttl_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkspaceLifecycle: _TypeAlias = WorkspaceLifecycle  # noqa: Y015
 
 @_typing.final
 class WorkspaceBuild(_message.Message):
@@ -626,6 +698,133 @@ class BuildWorkspaceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BuildWorkspaceResponse: _TypeAlias = BuildWorkspaceResponse  # noqa: Y015
+
+@_typing.final
+class SetWorkspaceLifecycleRequest(_message.Message):
+    """What to set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    AUTOSTART_CRON_FIELD_NUMBER: _builtins.int
+    AUTOSTART_TIMEZONE_FIELD_NUMBER: _builtins.int
+    TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    DORMANT_FIELD_NUMBER: _builtins.int
+    workspace_id: _builtins.str
+    """The workspace."""
+    autostart_cron: _builtins.str
+    """New cron expression of the start; empty means never; unset leaves it."""
+    autostart_timezone: _builtins.str
+    """New time zone; unset leaves it."""
+    ttl_seconds: _builtins.int
+    """New time to stop after a start, in seconds, 0 or 60 to 30 days; unset leaves it."""
+    dormant: _builtins.bool
+    """True makes it dormant, false wakes it; unset leaves it."""
+    def __init__(
+        self,
+        *,
+        workspace_id: _builtins.str = ...,
+        autostart_cron: _builtins.str | None = ...,
+        autostart_timezone: _builtins.str | None = ...,
+        ttl_seconds: _builtins.int | None = ...,
+        dormant: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_autostart_cron", b"_autostart_cron", "_autostart_timezone", b"_autostart_timezone", "_dormant", b"_dormant", "_ttl_seconds", b"_ttl_seconds", "autostart_cron", b"autostart_cron", "autostart_timezone", b"autostart_timezone", "dormant", b"dormant", "ttl_seconds", b"ttl_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_autostart_cron", b"_autostart_cron", "_autostart_timezone", b"_autostart_timezone", "_dormant", b"_dormant", "_ttl_seconds", b"_ttl_seconds", "autostart_cron", b"autostart_cron", "autostart_timezone", b"autostart_timezone", "dormant", b"dormant", "ttl_seconds", b"ttl_seconds", "workspace_id", b"workspace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__autostart_cron: _TypeAlias = _typing.Literal["autostart_cron"]  # noqa: Y015
+    _WhichOneofArgType__autostart_cron: _TypeAlias = _typing.Literal["_autostart_cron", b"_autostart_cron"]  # noqa: Y015
+    _WhichOneofReturnType__autostart_timezone: _TypeAlias = _typing.Literal["autostart_timezone"]  # noqa: Y015
+    _WhichOneofArgType__autostart_timezone: _TypeAlias = _typing.Literal["_autostart_timezone", b"_autostart_timezone"]  # noqa: Y015
+    _WhichOneofReturnType__dormant: _TypeAlias = _typing.Literal["dormant"]  # noqa: Y015
+    _WhichOneofArgType__dormant: _TypeAlias = _typing.Literal["_dormant", b"_dormant"]  # noqa: Y015
+    _WhichOneofReturnType__ttl_seconds: _TypeAlias = _typing.Literal["ttl_seconds"]  # noqa: Y015
+    _WhichOneofArgType__ttl_seconds: _TypeAlias = _typing.Literal["_ttl_seconds", b"_ttl_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__autostart_cron) -> _WhichOneofReturnType__autostart_cron | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__autostart_timezone) -> _WhichOneofReturnType__autostart_timezone | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dormant) -> _WhichOneofReturnType__dormant | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl_seconds) -> _WhichOneofReturnType__ttl_seconds | None: ...
+
+Global___SetWorkspaceLifecycleRequest: _TypeAlias = SetWorkspaceLifecycleRequest  # noqa: Y015
+
+@_typing.final
+class SetWorkspaceLifecycleResponse(_message.Message):
+    """The workspace after the change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def workspace(self) -> Global___Workspace:
+        """The workspace."""
+
+    def __init__(
+        self,
+        *,
+        workspace: Global___Workspace | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["workspace", b"workspace"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetWorkspaceLifecycleResponse: _TypeAlias = SetWorkspaceLifecycleResponse  # noqa: Y015
+
+@_typing.final
+class BumpWorkspaceRequest(_message.Message):
+    """Which workspace is in use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    EXTEND_SECONDS_FIELD_NUMBER: _builtins.int
+    workspace_id: _builtins.str
+    """The workspace."""
+    extend_seconds: _builtins.int
+    """Move the deadline to this long from now, in seconds; 0 means the template's bump."""
+    def __init__(
+        self,
+        *,
+        workspace_id: _builtins.str = ...,
+        extend_seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extend_seconds", b"extend_seconds", "workspace_id", b"workspace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BumpWorkspaceRequest: _TypeAlias = BumpWorkspaceRequest  # noqa: Y015
+
+@_typing.final
+class BumpWorkspaceResponse(_message.Message):
+    """The workspace after the bump."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def workspace(self) -> Global___Workspace:
+        """The workspace."""
+
+    def __init__(
+        self,
+        *,
+        workspace: Global___Workspace | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["workspace", b"workspace"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BumpWorkspaceResponse: _TypeAlias = BumpWorkspaceResponse  # noqa: Y015
 
 @_typing.final
 class DeleteWorkspaceRequest(_message.Message):

@@ -60,6 +60,16 @@ class WorkspaceServiceStub:
                 request_serializer=warmpool_dot_control_dot_v1_dot_workspaces__pb2.BuildWorkspaceRequest.SerializeToString,
                 response_deserializer=warmpool_dot_control_dot_v1_dot_workspaces__pb2.BuildWorkspaceResponse.FromString,
                 _registered_method=True)
+        self.SetWorkspaceLifecycle = channel.unary_unary(
+                '/warmpool.control.v1.WorkspaceService/SetWorkspaceLifecycle',
+                request_serializer=warmpool_dot_control_dot_v1_dot_workspaces__pb2.SetWorkspaceLifecycleRequest.SerializeToString,
+                response_deserializer=warmpool_dot_control_dot_v1_dot_workspaces__pb2.SetWorkspaceLifecycleResponse.FromString,
+                _registered_method=True)
+        self.BumpWorkspace = channel.unary_unary(
+                '/warmpool.control.v1.WorkspaceService/BumpWorkspace',
+                request_serializer=warmpool_dot_control_dot_v1_dot_workspaces__pb2.BumpWorkspaceRequest.SerializeToString,
+                response_deserializer=warmpool_dot_control_dot_v1_dot_workspaces__pb2.BumpWorkspaceResponse.FromString,
+                _registered_method=True)
         self.DeleteWorkspace = channel.unary_unary(
                 '/warmpool.control.v1.WorkspaceService/DeleteWorkspace',
                 request_serializer=warmpool_dot_control_dot_v1_dot_workspaces__pb2.DeleteWorkspaceRequest.SerializeToString,
@@ -116,6 +126,20 @@ class WorkspaceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetWorkspaceLifecycle(self, request, context):
+        """Sets when a workspace starts and stops by itself. Refused for a prebuild.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BumpWorkspace(self, request, context):
+        """Notes that a workspace is in use: moves its deadline, and wakes it from dormancy. Refused for a prebuild.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteWorkspace(self, request, context):
         """Queues the delete build of a workspace.
         """
@@ -164,6 +188,16 @@ def add_WorkspaceServiceServicer_to_server(servicer, server):
                     servicer.BuildWorkspace,
                     request_deserializer=warmpool_dot_control_dot_v1_dot_workspaces__pb2.BuildWorkspaceRequest.FromString,
                     response_serializer=warmpool_dot_control_dot_v1_dot_workspaces__pb2.BuildWorkspaceResponse.SerializeToString,
+            ),
+            'SetWorkspaceLifecycle': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetWorkspaceLifecycle,
+                    request_deserializer=warmpool_dot_control_dot_v1_dot_workspaces__pb2.SetWorkspaceLifecycleRequest.FromString,
+                    response_serializer=warmpool_dot_control_dot_v1_dot_workspaces__pb2.SetWorkspaceLifecycleResponse.SerializeToString,
+            ),
+            'BumpWorkspace': grpc.unary_unary_rpc_method_handler(
+                    servicer.BumpWorkspace,
+                    request_deserializer=warmpool_dot_control_dot_v1_dot_workspaces__pb2.BumpWorkspaceRequest.FromString,
+                    response_serializer=warmpool_dot_control_dot_v1_dot_workspaces__pb2.BumpWorkspaceResponse.SerializeToString,
             ),
             'DeleteWorkspace': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteWorkspace,
@@ -317,6 +351,60 @@ class WorkspaceService:
             '/warmpool.control.v1.WorkspaceService/BuildWorkspace',
             warmpool_dot_control_dot_v1_dot_workspaces__pb2.BuildWorkspaceRequest.SerializeToString,
             warmpool_dot_control_dot_v1_dot_workspaces__pb2.BuildWorkspaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetWorkspaceLifecycle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/warmpool.control.v1.WorkspaceService/SetWorkspaceLifecycle',
+            warmpool_dot_control_dot_v1_dot_workspaces__pb2.SetWorkspaceLifecycleRequest.SerializeToString,
+            warmpool_dot_control_dot_v1_dot_workspaces__pb2.SetWorkspaceLifecycleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BumpWorkspace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/warmpool.control.v1.WorkspaceService/BumpWorkspace',
+            warmpool_dot_control_dot_v1_dot_workspaces__pb2.BumpWorkspaceRequest.SerializeToString,
+            warmpool_dot_control_dot_v1_dot_workspaces__pb2.BumpWorkspaceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,6 +26,10 @@ class WorkspaceServiceStub:
     """Sends the workspace at once and again after every change, until it is gone or the caller leaves."""
     BuildWorkspace: _aio.UnaryUnaryMultiCallable[_workspaces_pb2.BuildWorkspaceRequest, _workspaces_pb2.BuildWorkspaceResponse]
     """Queues a start or stop build of a workspace."""
+    SetWorkspaceLifecycle: _aio.UnaryUnaryMultiCallable[_workspaces_pb2.SetWorkspaceLifecycleRequest, _workspaces_pb2.SetWorkspaceLifecycleResponse]
+    """Sets when a workspace starts and stops by itself. Refused for a prebuild."""
+    BumpWorkspace: _aio.UnaryUnaryMultiCallable[_workspaces_pb2.BumpWorkspaceRequest, _workspaces_pb2.BumpWorkspaceResponse]
+    """Notes that a workspace is in use: moves its deadline, and wakes it from dormancy. Refused for a prebuild."""
     DeleteWorkspace: _aio.UnaryUnaryMultiCallable[_workspaces_pb2.DeleteWorkspaceRequest, _workspaces_pb2.DeleteWorkspaceResponse]
     """Queues the delete build of a workspace."""
     WatchJobLogs: _aio.UnaryStreamMultiCallable[_workspaces_pb2.WatchJobLogsRequest, _workspaces_pb2.WatchJobLogsResponse]
@@ -75,6 +79,22 @@ class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_workspaces_pb2.BuildWorkspaceRequest, _abc.Awaitable[_workspaces_pb2.BuildWorkspaceResponse]],
     ) -> _abc.Awaitable[_workspaces_pb2.BuildWorkspaceResponse]:
         """Queues a start or stop build of a workspace."""
+
+    @_abc_1.abstractmethod
+    def SetWorkspaceLifecycle(
+        self,
+        request: _workspaces_pb2.SetWorkspaceLifecycleRequest,
+        context: _aio.ServicerContext[_workspaces_pb2.SetWorkspaceLifecycleRequest, _abc.Awaitable[_workspaces_pb2.SetWorkspaceLifecycleResponse]],
+    ) -> _abc.Awaitable[_workspaces_pb2.SetWorkspaceLifecycleResponse]:
+        """Sets when a workspace starts and stops by itself. Refused for a prebuild."""
+
+    @_abc_1.abstractmethod
+    def BumpWorkspace(
+        self,
+        request: _workspaces_pb2.BumpWorkspaceRequest,
+        context: _aio.ServicerContext[_workspaces_pb2.BumpWorkspaceRequest, _abc.Awaitable[_workspaces_pb2.BumpWorkspaceResponse]],
+    ) -> _abc.Awaitable[_workspaces_pb2.BumpWorkspaceResponse]:
+        """Notes that a workspace is in use: moves its deadline, and wakes it from dormancy. Refused for a prebuild."""
 
     @_abc_1.abstractmethod
     def DeleteWorkspace(
