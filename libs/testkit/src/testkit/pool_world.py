@@ -20,11 +20,13 @@ from reconciler.core.identity import DEFAULT_ORGANIZATION_ID, SYSTEM_USER_ID
 from reconciler.core.jobs import AcquiredJob
 from reconciler.core.names import prebuild_name
 from reconciler.store.builds import JobEnds
+from reconciler.store.cipher import StateCipher
 from reconciler.store.claims import NewIds, Wanted, WorkspaceMaker
 from reconciler.store.db import Connection, Database
 from reconciler.store.gateway import Agents, ReinitStep
 from reconciler.store.jobs import JobQueue, Worker
 from reconciler.store.pools import Pools
+from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
 from testkit.clock import SettableClock
 
@@ -68,6 +70,7 @@ class PoolWorld:
         self.database = database
         self.clock = SettableClock()
         self.queue = JobQueue(database)
+        self.tfstates = Tfstates(database, StateCipher([b"k" * 32]))
         self.ends = JobEnds(database)
         self.maker = WorkspaceMaker(database, agent_timeout=AGENT_TIMEOUT)
         self.agents = Agents(database, agent_timeout=AGENT_TIMEOUT)

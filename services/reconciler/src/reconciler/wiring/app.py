@@ -29,6 +29,7 @@ from reconciler.rpc.system import SystemServicer
 from reconciler.rpc.templates import TemplateServicer
 from reconciler.rpc.workspaces import WorkspaceServicer
 from reconciler.store.builds import JobEnds
+from reconciler.store.cipher import StateCipher
 from reconciler.store.claims import WorkspaceMaker
 from reconciler.store.db import Database, open_database
 from reconciler.store.gateway import Agents
@@ -37,6 +38,7 @@ from reconciler.store.jobs import JobQueue
 from reconciler.store.migrate import migrate
 from reconciler.store.outbox import Outbox
 from reconciler.store.pools import Pools
+from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
 from reconciler.wiring.settings import ReconcilerSettings
 from svckit.addresses import write_port_file
@@ -61,13 +63,13 @@ LOG = get_logger(__name__)
 
 async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
     """Serves until the group is asked to stop."""
-    url = settings.read_database_url()
+    url, cipher = settings.read_database_url(), settings.read_state_cipher()
     async with open_database(url, pool_max=settings.database_pool_max) as database:
         await _prepare(settings, database)
         bus = await connect_nats(settings.nats_url.get_secret_value(), name="reconciler")
         try:
             async with RunGroup(group.stopping) as loops:
-                await _serve(settings, database, bus, loops)
+                await _serve(settings, database, cipher, bus, loops)
         finally:
             await bus.close()
 
@@ -88,7 +90,11 @@ async def _prepare(settings: ReconcilerSettings, database: Database) -> None:
 
 
 async def _serve(
-    settings: ReconcilerSettings, database: Database, bus: Bus, loops: RunGroup
+    settings: ReconcilerSettings,
+    database: Database,
+    cipher: StateCipher,
+    bus: Bus,
+    loops: RunGroup,
 ) -> None:
     clock, entropy = SystemClock(), SystemEntropy()
     agent_timeout = timedelta(seconds=settings.agent_timeout_seconds)
@@ -96,6 +102,9 @@ async def _serve(
 
     hints = BusHints(bus)
     queue = JobQueue(database)
+    tfstates = Tfstates(database, cipher)
+    if unreadable := await tfstates.count_unreadable():
+        LOG.error("no key of the state key file opens some tfstate", total=unreadable)
     ends = JobEnds(database)
     workspaces = Workspaces(database, agent_timeout=agent_timeout)
     pools = Pools(
@@ -136,6 +145,7 @@ async def _serve(
     )
     provisioner = ProvisionerServicer(
         queue,
+        tfstates,
         ends,
         hints,
         hints,
