@@ -15,6 +15,7 @@ from reconciler.core.pools.actions import (
 from reconciler.core.pools.claim_steps import CLAIM_STEPS, ClaimStep, find_claim_steps
 from reconciler.core.pools.counts import PoolCounts, count_pool
 from reconciler.core.pools.eligibility import PoolMiss, explain_pool_miss, is_eligible
+from reconciler.core.pools.figures import PoolFigures, read_figures
 from reconciler.core.pools.plan import (
     PoolPlan,
     PresetPlan,
@@ -53,6 +54,7 @@ __all__ = [
     "MemberRow",
     "MemberTotals",
     "PoolCounts",
+    "PoolFigures",
     "PoolHealth",
     "PoolMiss",
     "PoolPlan",
@@ -73,5 +75,6 @@ __all__ = [
     "is_resting",
     "plan",
     "preset_states",
+    "read_figures",
     "wait_seconds",
 ]
