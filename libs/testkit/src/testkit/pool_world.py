@@ -264,7 +264,7 @@ class PoolWorld:
     async def claim(self) -> UUID | None:
         """Ada claims; the workspace, or None."""
         claimed = await self.maker.claim(self.wanted(), new_ids(), self.clock.now())
-        return None if claimed is None else claimed.workspace_id
+        return None if claimed is None else claimed.view.id
 
     async def record(self, token: bytes, claim_id: UUID, step: str) -> bool:
         """An agent's step with a claim; whether it was the agent's."""
