@@ -18,7 +18,7 @@ import asyncpg
 from bus.events import PrebuildClaimed, encode_event
 from bus.subjects import claims_subject
 from reconciler.core.aftermath import Aftermath
-from reconciler.core.builds import BuiltWorkspace, LogLine
+from reconciler.core.builds import BuiltWorkspace, LogLine, describe_replacements
 from reconciler.core.jobs import (
     Fail,
     JobEvent,
@@ -41,6 +41,7 @@ __all__ = ["JobEnds"]
 
 SQL = load_queries("builds")
 OUTBOX = load_queries("outbox")
+POOLS = load_queries("pools")
 CLAIM_ATTEMPTS_MAX = 3
 
 
@@ -74,7 +75,7 @@ class JobEnds:
             end = _Ending(connection, job, now)
             await end.finish(JobEvent.SUCCEEDED, resources=built.resources)
             deliverable = build["transition"] == "start" and await _settle_claim(
-                connection, build["workspace_id"], bool(built.replacements), now
+                connection, build["workspace_id"], built.replacements, now
             )
             return end.aftermath(build, has_outbox=deliverable)
 
@@ -325,11 +326,25 @@ async def _store_agents(
 
 
 async def _settle_claim(
-    connection: Connection, workspace_id: UUID, has_replacements: bool, now: datetime
+    connection: Connection,
+    workspace_id: UUID,
+    replacements: Sequence[tuple[str, Sequence[str]]],
+    now: datetime,
 ) -> bool:
-    claim = await connection.fetchrow(SQL.settle_claim, workspace_id, now, has_replacements)
+    claim = await connection.fetchrow(SQL.settle_claim, workspace_id, now, bool(replacements))
     if claim is None:
         return False
+    if replacements:
+        names = await connection.fetchrow(SQL.get_claim_names, claim["id"])
+        assert names is not None
+        await connection.execute(
+            POOLS.notify_once,
+            f"claim.resources_replaced/{claim['id']}",
+            claim["preset_id"],
+            "claim.resources_replaced",
+            describe_replacements(replacements, **names),
+            now,
+        )
     event = PrebuildClaimed(
         workspace_id=str(claim["workspace_id"]),
         owner_id=str(claim["claimant_id"]),

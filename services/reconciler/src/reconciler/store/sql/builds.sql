@@ -91,7 +91,14 @@ RETURNING id;
 -- Makes a workspace's claim deliverable once a start build under the claimant has succeeded; no row if there is none to settle.
 -- $1 workspace, $2 now, $3 did the build replace a resource
 UPDATE claims SET built_at = $2, error = '', has_replacements = $3 WHERE workspace_id = $1 AND built_at IS NULL
-RETURNING id, workspace_id, claimant_id;
+RETURNING id, workspace_id, claimant_id, preset_id;
+
+-- name: get_claim_names
+-- How people call a claimed workspace, its template and its preset.
+-- $1 claim
+SELECT w.name AS workspace, t.name AS template, p.name AS preset
+FROM claims c JOIN workspaces w ON w.id = c.workspace_id JOIN templates t ON t.id = w.template_id JOIN presets p ON p.id = c.preset_id
+WHERE c.id = $1;
 
 -- name: fail_claim
 -- Notes why a claim build failed.
