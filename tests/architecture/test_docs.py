@@ -106,11 +106,21 @@ def _source_names() -> Iterator[tuple[str, bool]]:
                 continue
             match node.args[0]:
                 case ast.Constant(value=str(name)):
-                    yield name, False
+                    yield _exported(name, node), False
                 case ast.JoinedStr(values=[ast.Constant(value=str(name)), *_]):
                     yield name, True
                 case _:
                     pass  # a wrapper that passes its argument on
+
+
+def _exported(name: str, call: ast.Call) -> str:
+    """The name as Prometheus shows it: without dots, and with its unit."""
+    name = name.replace(".", "_")
+    is_seconds = any(
+        argument.arg == "unit" and ast.unparse(argument.value) == "'s'"
+        for argument in call.keywords
+    )
+    return f"{name}_seconds" if is_seconds and not name.endswith("_seconds") else name
 
 
 def _without_total(names: Iterable[str]) -> set[str]:
