@@ -94,6 +94,13 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
             organization_id=offer.template.organization_id,
             owner_id=owner_id,
         )
+        if owner_id == SYSTEM_USER_ID:
+            raise InvalidArgument(
+                f'owner: "{request.owner}" is the pool itself, which makes its own workspaces;'
+                " name a person",
+                reason="OWNER_IS_THE_POOL",
+                field="owner",
+            )
         outcome = await self._creation.create(
             Request(
                 organization=request.organization or DEFAULT_ORGANIZATION_NAME,
@@ -262,6 +269,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
     ) -> WorkspaceView:
         queued = await self._workspaces.queue_build(
             view.id,
+            view.owner_id,
             transition=transition,
             version_id=version_id,
             parameters=values,

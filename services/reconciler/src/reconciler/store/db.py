@@ -2,8 +2,9 @@
 
 Promises: every statement has a time limit; a transaction function is run again, whole, after a
 serialization failure, a deadlock or a cached plan that a migration made stale; a lost database
-surfaces as `Unavailable`, which callers may retry. What a transaction function does outside the
-database it may do twice, so it does nothing outside.
+surfaces as `Unavailable`, which callers may retry; a text Postgres cannot hold, as
+`InvalidArgument`. What a transaction function does outside the database it may do twice, so it does
+nothing outside.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import asyncpg
 
-from svckit.errors import Unavailable
+from svckit.errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -47,6 +48,7 @@ _LOST = (
     asyncpg.TooManyConnectionsError,
     TimeoutError,
 )
+_HOLDS_NUL = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 
 
 async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -101,6 +103,11 @@ class Database:
                 yield connection
         except _LOST as error:
             raise Unavailable(f"the database is not there: {_name(error)}") from error
+        except _HOLDS_NUL as error:
+            raise InvalidArgument(
+                "a text holds the character NUL (U+0000); any other is allowed",
+                reason="TEXT_INVALID",
+            ) from error
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[Connection]:

@@ -209,6 +209,7 @@ class Workspaces:
     async def queue_build(
         self,
         workspace_id: UUID,
+        owner_id: UUID,
         *,
         transition: str,
         version_id: UUID | None,
@@ -220,7 +221,8 @@ class Workspaces:
         now: datetime,
     ) -> QueuedBuild:
         """Queues a start, stop or delete. Raises FailedPrecondition while another build is under
-        way.
+        way, or if the workspace is no longer `owner_id`'s: who may change a prebuild may not change
+        what somebody has claimed meanwhile.
         """
 
         async def work(connection: Connection) -> QueuedBuild:
@@ -229,6 +231,12 @@ class Workspaces:
                 raise NotFound(
                     f"there is no workspace {workspace_id}",
                     reason="WORKSPACE_UNKNOWN",
+                    field="workspace_id",
+                )
+            if row["owner_id"] != owner_id:
+                raise FailedPrecondition(
+                    "workspace_id: the workspace has changed hands; look at it again",
+                    reason="OWNER_CHANGED",
                     field="workspace_id",
                 )
             if row["latest_job_status"] in ("pending", "running", "canceling"):
