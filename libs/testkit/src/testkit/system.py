@@ -1,7 +1,7 @@
 """The whole system as processes, to be used and mistreated by tests.
 
 Postgres, nats-server, the three services and the agents are what `warmpool up` runs, put together
-from the same environments; only the pauses are short, so that what a sweep or the reaper has to
+by the same code; only the pauses are short, so that what a sweep or the reaper has to
 find is found within a test. Templates are for the process provisioner.
 """
 
@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from embedded import EmbeddedNats, EmbeddedPostgres, Supervisor, find_free_port
-from embedded.files import read_or_make_secret, write_private
+from embedded import Supervisor, find_free_port
 from svckit.system import SystemClock
 from testkit.eventually import eventually
 from testkit.nats import OwnNats
@@ -30,24 +29,16 @@ from warmpool.control.v1.workspaces_pb2 import (
     Workspace,
 )
 from warmpool_cli.archive import pack_template
-from warmpool_cli.client import Client, open_client
-from warmpool_cli.connection import Connection
+from warmpool_cli.client import Client
 from warmpool_cli.flows.pushing import follow_import, upload_template
-from warmpool_cli.local.environment import (
-    LocalSettings,
-    agentgw_environment,
-    base_environment,
-    provisionerd_environment,
-    reconciler_environment,
-)
+from warmpool_cli.local.environment import LocalSettings
 from warmpool_cli.local.layout import Layout
-from warmpool_cli.local.readiness import wait_for_provisioner
+from warmpool_cli.local.system import run_local_system
 
 __all__ = ["SWEEP_SECONDS", "RunningSystem", "run_system"]
 
 SWEEP_SECONDS = 2.0
 """How often the gateway looks at every waiting agent, whether or not it was told anything."""
-READY_SECONDS = 60.0
 CALL_SECONDS = 20.0
 RUNS_FILE = "runs.log"
 
@@ -62,7 +53,6 @@ _SHORT_PAUSES: Mapping[str, Mapping[str, str]] = {
         "WARMPOOL_RECONCILER_POOL_BACKOFF_SECONDS": "0",
         "WARMPOOL_RECONCILER_POOL_FAILURE_HARD_LIMIT": "0",
     },
-    "provisionerd": {},
     "agentgw": {
         "WARMPOOL_AGENTGW_HEARTBEAT_SECONDS": "1",
         "WARMPOOL_AGENTGW_SWEEP_SECONDS": str(SWEEP_SECONDS),
@@ -224,43 +214,23 @@ async def run_system(
     Leave and enter it on the main thread and in one event loop: the supervisor's timers live there.
     """
     layout = Layout(directory)
-    settings = LocalSettings(
-        port=find_free_port(), agent_port=find_free_port(), slots=4, metrics=False
-    )
-    layout.make()
-    async with AsyncExitStack() as ending:
-        postgres = EmbeddedPostgres(layout.postgres, fast=True)
-        ending.push_async_callback(postgres.stop)
-        await postgres.start()
-        write_private(layout.database_url_file, postgres.url + "\n")
-        nats = EmbeddedNats(layout.nats)
-        ending.push_async_callback(nats.stop)
-        await nats.start()
-        token = read_or_make_secret(layout.owner_token_file)
-        read_or_make_secret(layout.provisioner_key_file)
-        read_or_make_secret(layout.gateway_key_file)
-        supervisor = Supervisor(layout.services, base_environment())
-        ending.push_async_callback(supervisor.stop)
-        environments = {
-            "reconciler": reconciler_environment(layout, settings, nats.url),
-            "provisionerd": provisionerd_environment(layout, settings, nats.url, os.environ),
-            "agentgw": agentgw_environment(layout, settings, nats.url),
-        }
-        for name, environment in environments.items():
-            more = (extra or {}).get(name, {})
-            await supervisor.start_service(
-                name,
-                name,
-                {**environment, **_SHORT_PAUSES[name], **more},
-                port_file=layout.port_file(name),
-            )
-        connection = Connection(address=settings.address, token=token, source="testkit")
-        client = await ending.enter_async_context(open_client(connection))
-        await wait_for_provisioner(client, settings.provisioner_types, SystemClock(), READY_SECONDS)
+    settings = LocalSettings(port=find_free_port(), agent_port=find_free_port(), metrics=False)
+    async with run_local_system(
+        layout,
+        settings,
+        environ=os.environ,
+        clock=SystemClock(),
+        report=lambda _step, _seconds: None,
+        note=lambda _line: None,
+        service_environ={
+            name: {**_SHORT_PAUSES.get(name, {}), **(extra or {}).get(name, {})}
+            for name in ("reconciler", "provisionerd", "agentgw")
+        },
+    ) as local:
         yield RunningSystem(
             layout=layout,
             settings=settings,
-            client=client,
-            supervisor=supervisor,
-            nats=OwnNats(nats),
+            client=local.client,
+            supervisor=local.supervisor,
+            nats=OwnNats(local.nats),
         )
