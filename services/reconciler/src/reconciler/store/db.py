@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import asyncpg
 
+from reconciler.store.queries import load_queries
 from svckit.errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = ["Connection", "Database", "open_database"]
 
 T = TypeVar("T")
 
+LOCKS = load_queries("locks")
 STATEMENT_TIMEOUT_SECONDS = 30.0
 ACQUIRE_TIMEOUT_SECONDS = 10.0
 ATTEMPTS_MAX = 5
@@ -57,10 +59,21 @@ async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     )
 
 
+_BY_KEY = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
+
 @asynccontextmanager
-async def open_database(url: str, *, pool_max: int) -> AsyncGenerator[Database]:
+async def open_database(
+    url: str, *, pool_max: int, by_key: bool = False
+) -> AsyncGenerator[Database]:
     """Opens a pool of at most `pool_max` connections; raises `Unavailable` if the database cannot
-    be reached.
+    be reached. `by_key` is for statements that find all their rows by key: they are planned once,
+    whatever the tables hold, where planning each anew would take longer than running it.
     """
     try:
         pool = await asyncpg.create_pool(
@@ -69,7 +82,11 @@ async def open_database(url: str, *, pool_max: int) -> AsyncGenerator[Database]:
             max_size=pool_max,
             command_timeout=STATEMENT_TIMEOUT_SECONDS,
             init=_prepare,
-            server_settings={"application_name": "warmpool-reconciler", "timezone": "UTC"},
+            server_settings={
+                "application_name": "warmpool-reconciler",
+                "timezone": "UTC",
+                **(_BY_KEY if by_key else {}),
+            },
         )
     except _LOST as error:
         raise Unavailable(f"the database cannot be reached: {error}") from error
@@ -137,7 +154,7 @@ class Database:
         connection.
         """
         async with self.read() as connection, connection.transaction():
-            yield bool(await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", key))
+            yield bool(await connection.fetchval(LOCKS.try_leader_lock, key))
 
 
 def _name(error: BaseException) -> str:

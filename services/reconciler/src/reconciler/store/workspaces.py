@@ -14,7 +14,7 @@ from reconciler.core.views import WorkspaceView
 from reconciler.store.db import Connection, Database
 from reconciler.store.jobs import SQL as JOBS
 from reconciler.store.queries import load_queries
-from reconciler.store.views import fetch_views
+from reconciler.store.views import fetch_views, fetch_views_of
 from svckit.errors import FailedPrecondition, NotFound
 
 __all__ = [
@@ -120,14 +120,15 @@ class Workspaces:
 
     async def get(self, workspace_id: UUID, now: datetime) -> WorkspaceView:
         """One workspace, deleted or not; raises NotFound."""
-        found = await self.list(now, ids=(workspace_id,), include_system=True, limit=1)
-        if not found:
+        async with self._database.read() as connection:
+            found = await fetch_views_of(connection, [workspace_id], now - self._agent_timeout)
+        if workspace_id not in found:
             raise NotFound(
                 f"there is no workspace {workspace_id}",
                 reason="WORKSPACE_UNKNOWN",
                 field="workspace_id",
             )
-        return found[0]
+        return found[workspace_id]
 
     async def find_template(
         self, organization: str, template: str, version: str | None
