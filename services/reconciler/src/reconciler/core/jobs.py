@@ -16,6 +16,7 @@ from typing import Final
 from uuid import UUID
 
 __all__ = [
+    "ACQUISITIONS_MAX",
     "TRANSITIONS",
     "AcquiredJob",
     "BuildOfJob",
@@ -26,6 +27,7 @@ __all__ = [
     "Requeue",
     "Silence",
     "decide_failed",
+    "decide_released",
     "decide_silent",
     "next_status",
 ]
@@ -147,6 +149,12 @@ class Silence(Enum):
     STALE = "stale"  # nobody took it
 
 
+ACQUISITIONS_MAX: Final = 20
+"""A job that so many workers took without a word ends: it may be what ends them. Workers that drain
+hand jobs back, which counts, so this is far more than a rollout needs.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Requeue:
     """Another worker takes it."""
@@ -169,12 +177,19 @@ def decide_silent(
     match silence:
         case Silence.STALE:
             return Fail("no provisioner took the job in time", "NO_PROVISIONER")
-        case Silence.UNCONFIRMED if status is JobStatus.RUNNING:
+        case Silence.UNCONFIRMED if status is JobStatus.RUNNING and attempt < ACQUISITIONS_MAX:
             return Requeue()
         case Silence.HUNG if is_claim and status is JobStatus.RUNNING and attempt < attempts_max:
             return Requeue()
         case Silence.UNCONFIRMED | Silence.HUNG:
             return Fail("the provisioner fell silent", "WORKER_LOST")
+
+
+def decide_released(status: JobStatus) -> Requeue | Fail:
+    """What becomes of a job its worker hands back."""
+    if status is JobStatus.CANCELING:
+        return Fail("canceled on request", "CANCELED")
+    return Requeue()
 
 
 def decide_failed(

@@ -26,6 +26,7 @@ from reconciler.core.jobs import (
     JobStatus,
     Requeue,
     decide_failed,
+    decide_released,
     decide_silent,
     next_status,
 )
@@ -164,14 +165,17 @@ class JobEnds:
     async def release(
         self, job_id: UUID, attempt: int, organization_id: UUID | None, now: datetime
     ) -> Aftermath | None:
-        """Hands a job back to the queue, for another worker to take at once."""
+        """Hands a job back to the queue, for another worker to take at once; one that was asked to
+        stop ends here.
+        """
 
         async def work(connection: Connection) -> Aftermath | None:
             job = await hold_attempt(connection, job_id, attempt, organization_id)
             if job is None:
                 return None
             build = await connection.fetchrow(SQL.get_build, job_id)
-            return await _carry_out(connection, job, build, Requeue(), now)
+            decision = decide_released(JobStatus(job["status"]))
+            return await _carry_out(connection, job, build, decision, now)
 
         return await self._database.transact(work)
 
@@ -184,6 +188,7 @@ class JobEnds:
                 job is None
                 or job["attempt"] != silent.attempt
                 or JobStatus(job["status"]) is not silent.status
+                or job["heartbeat_at"] != silent.heartbeat_at
             ):
                 return None
             build = await connection.fetchrow(SQL.get_build, silent.id)
@@ -286,9 +291,9 @@ async def _carry_out(
     end = _Ending(connection, job, now)
     match decision:
         case Requeue():
-            end.status = JobStatus(await connection.fetchval(JOBS.release_job, job["id"], now))
-            requeued = job["provisioner_type"] if end.status is JobStatus.PENDING else ""
-            return end.aftermath(build, requeued=requeued)
+            await connection.execute(JOBS.release_job, job["id"], now)
+            end.status = next_status(end.status, JobEvent.RELEASED)
+            return end.aftermath(build, requeued=job["provisioner_type"])
         case Fail(error=error, reason=reason):
             event = JobEvent.CANCELED if reason == "CANCELED" else JobEvent.FAILED
             await end.finish(event, error=error, reason=reason)

@@ -50,11 +50,12 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SilentJob:
-    """A job nobody hears of."""
+    """A job nobody hears of. `heartbeat_at` is when its attempt spoke last; None if never."""
 
     id: UUID
     status: JobStatus
     attempt: int
+    heartbeat_at: datetime | None
     silence: Silence
 
 
@@ -221,6 +222,7 @@ class JobQueue:
                 id=r["id"],
                 status=JobStatus(r["status"]),
                 attempt=r["attempt"],
+                heartbeat_at=r["heartbeat_at"],
                 silence=Silence(r["silence"]),
             )
             for r in records

@@ -79,24 +79,18 @@ SELECT position, written_at, level, stage, text FROM job_logs WHERE job_id = $1 
 UPDATE jobs SET status = $2, error = $3, error_reason = $4, finished_at = $5 WHERE id = $1;
 
 -- name: release_job
--- Hands a job back to the queue; one that was to be cancelled is cancelled.
+-- Hands a running job back to the queue.
 -- $1 job, $2 now
 WITH released AS (
-    UPDATE jobs SET worker_id = NULL, pending_since = $2,
-           status = CASE WHEN status = 'canceling' THEN 'canceled' ELSE 'pending' END,
-           finished_at = CASE WHEN status = 'canceling' THEN $2::timestamptz END
-    WHERE id = $1 AND status IN ('running', 'canceling')
-    RETURNING id, status
-), shown AS (
-    UPDATE workspaces SET latest_job_status = released.status FROM released WHERE latest_job_id = released.id
+    UPDATE jobs SET worker_id = NULL, pending_since = $2, status = 'pending' WHERE id = $1 AND status = 'running' RETURNING id
 )
-SELECT status FROM released;
+UPDATE workspaces SET latest_job_status = 'pending' FROM released WHERE latest_job_id = released.id;
 
 -- name: lock_job
 -- Holds a job for the rest of the transaction.
 -- $1 job
 SELECT id, kind, status, attempt, organization_id, template_version_id, initiator_id, is_system, error, cancel_requested_at,
-       provisioner_type
+       provisioner_type, heartbeat_at
 FROM jobs WHERE id = $1 FOR UPDATE;
 
 -- name: get_job
@@ -118,7 +112,7 @@ UPDATE workspaces SET latest_job_status = 'canceling' FROM asked WHERE latest_jo
 -- name: list_silent_jobs
 -- Finds jobs nobody hears of.
 -- $1 acquired before, without any heartbeat; $2 last heartbeat before; $3 pending since before; $4 how many at most
-SELECT id, status, attempt,
+SELECT id, status, attempt, heartbeat_at,
        CASE WHEN status = 'pending' THEN 'stale' WHEN heartbeat_at IS NULL THEN 'unconfirmed' ELSE 'hung' END AS silence
 FROM jobs
 WHERE (status IN ('running', 'canceling') AND heartbeat_at IS NULL AND started_at < $1)
