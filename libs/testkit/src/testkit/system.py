@@ -16,6 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from embedded import Supervisor, find_free_port
+from provisionerd.process.host import carriers_of, signal_all, start_agent
 from svckit.system import SystemClock
 from testkit.eventually import eventually
 from testkit.nats import OwnNats
@@ -148,7 +149,7 @@ class RunningSystem:
         """Asks for a workspace, warm or not, for the user admin."""
         request = CreateWorkspaceRequest(template=template, request_id=request_id)
         answer = await self.client.workspaces.CreateWorkspace(request, timeout=CALL_SECONDS)
-        if answer.warm:
+        if answer.warm and answer.workspace.id not in self.claimed:
             self.claimed.append(answer.workspace.id)
         return answer
 
@@ -203,6 +204,22 @@ class RunningSystem:
     def kill_agent(self, workspace_id: str, agent: str = "main") -> None:
         """Ends an agent as a crash does. Nothing starts it again but a build or `start_agent`."""
         os.kill(self.agent_pid(workspace_id, agent), signal.SIGKILL)
+
+    async def restart_agent(self, workspace_id: str, agent: str = "main") -> int:
+        """Ends an agent with all that it started, as a crash of its machine does, and starts it
+        again; its new process id.
+        """
+        private = self.layout.workspaces / workspace_id / "agents" / agent
+        process = Path(f"/proc/{self.agent_pid(workspace_id, agent)}")
+        command = process.joinpath("cmdline").read_text().rstrip("\0").split("\0")
+        environment = self.agent_environment(workspace_id, agent)
+        self.kill_agent(workspace_id, agent)  # first, so that it sees none of the others end
+        signal_all(
+            carriers_of("WARMPOOL_AGENT_ID", environment["WARMPOOL_AGENT_ID"]), signal.SIGKILL
+        )
+        return await start_agent(
+            command, directory=self.home(workspace_id), private=private, env=environment
+        )
 
 
 @asynccontextmanager
