@@ -157,7 +157,7 @@ class WorkspaceMaker:
                 return await self._database.transact(
                     lambda connection: self._claim_together(connection, asked, now)
                 )
-            except asyncpg.PostgresError as error:
+            except (asyncpg.PostgresError, InvalidArgument) as error:
                 # Somebody took a name or served a request meanwhile, or sent what no database
                 # takes. Find out who it was, and serve the others.
                 LOG.debug("claims are made one by one", count=len(asked), error=error)
