@@ -31,8 +31,8 @@ class GatedPools(Pools):
         self.seen = asyncio.Event()
         self.gate = asyncio.Event()
 
-    async def load_for_pass(self, now: datetime, settings: PoolSettings) -> PoolSnapshot:
-        snapshot = await super().load_for_pass(now, settings)
+    async def load_for_pass(self, now: datetime) -> PoolSnapshot:
+        snapshot = await super().load_for_pass(now)
         self.seen.set()
         await self.gate.wait()
         return snapshot

@@ -129,7 +129,7 @@ class PoolLoop:
                 span.set_attribute("pool.is_leader", is_leader)
                 if not is_leader:
                     return PassResult(is_leader=False)
-                snapshot = await self._pools.load_for_pass(self._clock.now(), self._settings)
+                snapshot = await self._pools.load_for_pass(self._clock.now())
                 decided = await self._plan(snapshot)
                 await join_organizations(self._pools, snapshot, self._clock.now())
                 tally = await self._applier.apply(decided.actions, snapshot)
