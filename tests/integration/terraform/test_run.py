@@ -21,17 +21,19 @@ pytestmark = pytest.mark.integration
 STUBBORN = """
 import os, signal, sys, time
 on_interrupt = sys.argv[1]
+def say(line):
+    os.write(1, line.encode() + b"\\n")  # print cannot be interrupted by itself
 def interrupted(number, frame):
-    print("interrupted", flush=True)
+    say("interrupted")
     if on_interrupt == "obey":
         sys.exit(1)
 signal.signal(signal.SIGINT, interrupted)
 child = os.fork()
 if child == 0:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-print(f"pid {os.getpid()}", flush=True)
+say(f"pid {os.getpid()}")
 while True:
-    time.sleep(60)
+    time.sleep(0.05)  # a signal just before it is answered after it
 """
 
 
