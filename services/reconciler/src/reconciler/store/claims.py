@@ -20,7 +20,7 @@ from reconciler.core.views import WorkspaceView
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
 from reconciler.store.views import fetch_views_of
-from svckit.errors import AlreadyExists, FailedPrecondition
+from svckit.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from svckit.log import get_logger
 
 __all__ = ["Claimed", "Claimer", "Created", "NewIds", "PastRequest", "Wanted", "WorkspaceMaker"]
