@@ -29,6 +29,8 @@ from testkit.pool_world import PoolWorld, token_hash
 from warmpool.common.v1 import types_pb2 as common
 from warmpool.control.v1 import workspaces_pb2 as pb
 from warmpool.control.v1 import workspaces_pb2_grpc as rpc
+from warmpool.control.v1.pools_pb2 import SetPoolPausedRequest
+from warmpool.control.v1.pools_pb2_grpc import PoolServiceStub
 from warmpool.gateway.v1.gateway_pb2 import RecordLifecycleRequest
 from warmpool.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 
@@ -122,6 +124,16 @@ async def _gateway(control: Control) -> AsyncGenerator[GatewayServiceStub]:
         yield GatewayServiceStub(channel)
 
 
+async def _create(caller: rpc.WorkspaceServiceStub, request_id: str) -> str:
+    """Asks for a workspace; the field that is refused, or OK."""
+    request = pb.CreateWorkspaceRequest(template="dev", preset="standard", request_id=request_id)
+    try:
+        await caller.CreateWorkspace(request)
+    except grpc.aio.AioRpcError as error:
+        return read_error(error).field
+    return "OK"
+
+
 async def _refusal(call: Awaitable[object]) -> RemoteError:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await call
@@ -171,6 +183,43 @@ async def test_who_may_delete_a_prebuild_may_not_delete_what_was_claimed_meanwhi
         assert (await _refusal(warden.DeleteWorkspace(request))).code is grpc.StatusCode.NOT_FOUND
         deleted = await ada.DeleteWorkspace(request)
     assert deleted.workspace.latest_build.transition == common.TRANSITION_DELETE
+
+
+async def test_one_callers_bad_request_id_costs_nobody_else_a_claim(control: Control) -> None:
+    for _ in range(3):
+        await control.world.ready_prebuild()
+    async with control.client("ada") as ada, asyncio.TaskGroup() as tasks:
+        good = [tasks.create_task(_create(ada, f"r-{n}")) for n in range(3)]
+        bad = [tasks.create_task(_create(ada, f"{n}\0")) for n in range(3)]
+    assert [made.result() for made in good] == ["OK"] * 3
+    assert [made.result() for made in bad] == ["request_id"] * 3
+
+
+async def test_a_pool_of_the_same_name_elsewhere_does_not_shadow_ones_own(
+    control: Control,
+) -> None:
+    moon, far = uuid4(), uuid4()
+    await control.world.execute(
+        "INSERT INTO organizations (id, name, created_at) VALUES ($1, 'moon', now())", moon
+    )
+    await control.world.execute(
+        "INSERT INTO templates (id, organization_id, name, provisioner_type, created_at)"
+        " VALUES ($1, $2, 'dev', 'process', '2001-01-01'), ($3, $2, 'far', 'process', now())",
+        uuid4(),
+        moon,
+        far,
+    )
+    await control.world.execute("UPDATE organization_members SET roles = '{organization-admin}'")
+    async with open_channel(f"127.0.0.1:{control.port}", token="ada") as channel:
+        pools = PoolServiceStub(channel)
+        await pools.SetPoolPaused(SetPoolPausedRequest(template="dev", paused=True))
+        unseen = await _refusal(
+            pools.SetPoolPaused(SetPoolPausedRequest(template="far", paused=True))
+        )
+    assert unseen.code is grpc.StatusCode.NOT_FOUND
+    assert await control.world.fetch("SELECT template_id FROM pool_pauses") == [
+        {"template_id": control.world.template_id}
+    ]
 
 
 async def test_a_text_that_holds_a_nul_is_refused(control: Control) -> None:

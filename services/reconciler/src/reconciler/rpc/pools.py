@@ -8,7 +8,7 @@ from uuid import UUID
 
 from reconciler.core.audit import AuditEntry
 from reconciler.core.hints import Hints
-from reconciler.core.permissions import UserPrincipal, may
+from reconciler.core.permissions import UserPrincipal, may, organizations_where
 from reconciler.core.pools import PoolSettings
 from reconciler.core.schedules import (
     ScheduleInvalid,
@@ -23,7 +23,7 @@ from reconciler.store.db import Database
 from reconciler.store.pools import Pools
 from reconciler.wire.pools import encode_pools
 from reconciler.wire.values import encode_time
-from svckit.errors import InvalidArgument, PermissionDenied
+from svckit.errors import InvalidArgument, NotFound, PermissionDenied
 from svckit.system import Clock
 from warmpool.control.v1 import pools_pb2 as pb
 from warmpool.control.v1 import pools_pb2_grpc as rpc
@@ -197,8 +197,12 @@ class PoolServicer(rpc.PoolServiceServicer):
             raise InvalidArgument(
                 "template: empty; name the template", reason="TEMPLATE_MISSING", field="template"
             )
-        template_id, organization_id = await self._pools.find_template(name, None)
-        _require_update(caller, organization_id)
+        try:
+            template_id, _ = await self._pools.find_template(name, _where(caller, "pool.update"))
+        except NotFound:
+            _, organization_id = await self._pools.find_template(name, _where(caller, "pool.read"))
+            _require_update(caller, organization_id)
+            raise
         return template_id
 
     async def _audit(
@@ -217,6 +221,12 @@ class PoolServicer(rpc.PoolServiceServicer):
                 ),
                 self._clock.now(),
             )
+
+
+def _where(caller: UserPrincipal, permission: str) -> list[UUID] | None:
+    """Names are unique in an organization only: the same name elsewhere is not the caller's."""
+    organization_ids = organizations_where(caller, permission)
+    return None if organization_ids is None else [*organization_ids]
 
 
 def _require_update(caller: UserPrincipal, organization_id: UUID | None) -> None:

@@ -79,10 +79,10 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         self, request: pb.CreateWorkspaceRequest, context: object
     ) -> pb.CreateWorkspaceResponse:
         caller = calling_user()
-        if len(request.request_id) > REQUEST_ID_CHARS_MAX:
+        if len(request.request_id) > REQUEST_ID_CHARS_MAX or "\0" in request.request_id:
             raise InvalidArgument(
-                f"request_id: {len(request.request_id)} characters;"
-                f" at most {REQUEST_ID_CHARS_MAX} are allowed",
+                f"request_id: {len(request.request_id)} characters, or one of them NUL;"
+                f" at most {REQUEST_ID_CHARS_MAX} are allowed, and any but NUL",
                 reason="REQUEST_ID_INVALID",
                 field="request_id",
             )
