@@ -34,7 +34,7 @@ from warmpool.control.v1.workspaces_pb2_grpc import WorkspaceServiceStub
 
 pytestmark = pytest.mark.bench
 
-CLAIMS = int(os.environ.get("WARMPOOL_BENCH_CLAIMS", "2000"))
+CLAIMS = int(os.environ.get("WARMPOOL_BENCH_CLAIMS", "1000"))
 WIDTHS = (1, 16, 64)
 CHANNELS = 4
 USERS = 50

@@ -147,6 +147,6 @@ class Report:
 def _show(value: object) -> str:
     if not isinstance(value, float):
         return str(value)
-    if value == 0 or abs(value) >= 100:
+    if value == 0.0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
