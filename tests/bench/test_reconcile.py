@@ -1,10 +1,11 @@
 """What a pass over all pools costs beside its SQL alone.
 
 *NoOps*: every pool is at rest. *Mix*: one pool in a hundred has a member to replace. *Contention*:
-every pool has, and people read from the same few connections meanwhile. The floor runs the pass'
-own statements in one transaction and throws the rows away; `all_rows_ms` does so for every member's
-row, which a pass does not read. Prints a table and writes bench-results/reconcile.json; asserts
-counts and no time.
+every pool has, and people read from the same few connections meanwhile. The floor is the pass' own
+SQL alone, on a copy of the same database: its reads in one transaction whose rows are thrown away,
+then the statements of its changes, each change in a transaction, on as many connections.
+`all_rows_ms` is what reading every member's row would take, which a pass does not do. Prints a
+table and writes bench-results/reconcile.json; asserts counts and no time.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import json
 import random
 import statistics
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -44,6 +46,7 @@ TIMEOUT = timedelta(seconds=60)
 LOOKBACK = timedelta(hours=1)
 SETTINGS = PoolSettings(jobs_in_flight_max=100_000)
 SQL = load_queries("pools")
+BUILDS = load_queries("builds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,78 @@ class Installation:
             await connection.fetch(SQL.load_totals, SYSTEM_USER_ID, now - TIMEOUT)
             await connection.fetch(SQL.load_histories, now - LOOKBACK)
 
+    async def change_sql(self) -> None:
+        """The statements of a pass' changes: every invalidated member goes, one comes for it."""
+        async with self.database.read() as connection:
+            due = await connection.fetch(
+                "SELECT id, preset_id FROM workspaces WHERE invalidated_at IS NOT NULL"
+            )
+        await self._spread([partial(self._delete, row["id"]) for row in due])
+        await self._spread([partial(self._create, row["preset_id"]) for row in due])
+
+    async def warm_up(self) -> None:
+        """Opens every connection, as a service that runs for a while has."""
+        async with AsyncExitStack() as stack:
+            for _ in range(self.database.pool_max):
+                await stack.enter_async_context(self.database.read())
+
+    async def _spread(self, works: list[Callable[[], Awaitable[object]]]) -> None:
+        async def work() -> None:
+            while works:
+                await works.pop()()
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self.loop.concurrency - 1):
+                tasks.create_task(work())
+
+    async def _delete(self, workspace_id: UUID) -> None:
+        async with self.database.read() as connection, connection.transaction():
+            row = await connection.fetchrow(BUILDS.lock_workspace, workspace_id)
+            assert row is not None
+            await connection.fetchrow(
+                BUILDS.insert_build,
+                workspace_id,
+                uuid4(),
+                uuid4(),
+                "delete",
+                row["latest_template_version_id"],
+                SYSTEM_USER_ID,
+                "ordinary",
+                "invalidated",
+                row["parameters"],
+                True,
+                "",
+                self.clock.now(),
+            )
+
+    async def _create(self, preset_id: UUID) -> None:
+        workspace_id = uuid4()
+        async with self.database.read() as connection, connection.transaction():
+            preset = await connection.fetchrow(SQL.check_creatable, preset_id)
+            assert preset is not None
+            await connection.fetchval(SQL.count_newcomers, preset_id, SYSTEM_USER_ID, [])
+            await connection.fetchval(
+                BUILDS.insert_workspace,
+                workspace_id,
+                preset["organization_id"],
+                SYSTEM_USER_ID,
+                f"prebuild-{workspace_id.hex[:16]}",
+                preset["template_id"],
+                preset_id,
+                True,
+                None,
+                "",
+                self.clock.now(),
+                uuid4(),
+                uuid4(),
+                preset["version_id"],
+                SYSTEM_USER_ID,
+                "create",
+                "prebuild",
+                {},
+                "",
+            )
+
     async def read_all_rows(self) -> None:
         """Every member's row."""
         async with self.database.snapshot() as connection:
@@ -143,10 +218,22 @@ async def read_as_people_do(database: Database, latencies: list[float]) -> None:
 
 
 async def run_figure(
-    installation: Installation, scenario: str, presets: int, disturbed: int, readers: int = 0
+    floor: Installation,
+    installation: Installation,
+    scenario: str,
+    presets: int,
+    disturbed: int,
+    readers: int = 0,
 ) -> Figure:
-    sql_ms = await measure(installation.read_sql)
-    all_rows_ms = await measure(installation.read_all_rows)
+    await floor.warm_up()
+    await installation.warm_up()
+    sql_ms = await measure(floor.read_sql)
+    all_rows_ms = await measure(floor.read_all_rows)
+    if disturbed:
+        await disturb(floor.database, disturbed, floor.clock.now())
+        started_at = perf_counter()
+        await floor.change_sql()
+        sql_ms += (perf_counter() - started_at) * 1000
     pass_ms = await measure(installation.loop.run_once) if not disturbed else 0.0
     stalls: list[float] = []
     latencies: list[float] = []
@@ -193,10 +280,14 @@ async def test_reconcile(postgres_server: PostgresServer, database: DatabaseFact
                 await install_crowd(opened, presets, SettableClock().now())
 
         template = await postgres_server.make_template(f"crowd_{presets}", prepare)
-        async with open_database(await database(template), pool_max=pool_max) as opened:
+        async with (
+            open_database(await database(template), pool_max=pool_max) as copy,
+            open_database(await database(template), pool_max=pool_max) as opened,
+        ):
+            disturbed = int(presets * share)
             figures.append(
                 await run_figure(
-                    Installation(opened), scenario, presets, int(presets * share), readers
+                    Installation(copy), Installation(opened), scenario, presets, disturbed, readers
                 )
             )
 
