@@ -66,6 +66,12 @@ class _Watched:
     def pids(self) -> list[int]:
         return [int(line.split()[1]) for line in self.lines if line.startswith("pid ")]
 
+    @property
+    def leader(self) -> int:
+        """The command itself; the other one is its child."""
+        (leader,) = {os.getpgid(pid) for pid in self.pids}
+        return leader
+
     async def run(self, on_interrupt: str, limits: Limits) -> Outcome:
         argv = (sys.executable, "-S", "-c", STUBBORN, on_interrupt)
         command = Command(argv=argv, cwd=Path("/"), env={})
@@ -192,6 +198,16 @@ async def test_a_second_cancel_of_the_task_ends_patience() -> None:
         await watched.interrupted.wait()
         task.cancel()
     assert task.cancelled()
+    assert await watched.is_gone()
+
+
+async def test_what_a_killed_command_started_ends_with_it() -> None:
+    watched = _Watched()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(watched.run("ignore", _limits()))
+        await watched.both_ready.wait()
+        os.kill(watched.leader, signal.SIGKILL)
+    assert (task.result().exit_code, task.result().asked_to_stop) == (-signal.SIGKILL, False)
     assert await watched.is_gone()
 
 
