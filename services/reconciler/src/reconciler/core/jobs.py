@@ -15,6 +15,8 @@ from enum import Enum
 from typing import Final
 from uuid import UUID
 
+from svckit.errors import PermissionDenied
+
 __all__ = [
     "ACQUISITIONS_MAX",
     "TRANSITIONS",
@@ -29,6 +31,7 @@ __all__ = [
     "decide_failed",
     "decide_released",
     "decide_silent",
+    "decide_tags",
     "next_status",
 ]
 
@@ -201,3 +204,20 @@ def decide_failed(
     if is_claim and is_retryable and attempt < attempts_max:
         return Requeue()
     return Fail(error, reason)
+
+
+def decide_tags(asked: Mapping[str, str], key_tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags a worker serves under. A key with tags is for these alone; one without leaves the
+    choice to the worker. Raises PermissionDenied for a tag beyond its key.
+    """
+    if not key_tags:
+        return dict(asked)
+    beyond = sorted(name for name, value in asked.items() if key_tags.get(name) != value)
+    if beyond:
+        allowed = ", ".join(f"{name}={value}" for name, value in sorted(key_tags.items()))
+        raise PermissionDenied(
+            f'register.tags: "{beyond[0]}" is beyond the worker\'s key, which is for {allowed}',
+            reason="TAGS_BEYOND_KEY",
+            field="register.tags",
+        )
+    return dict(key_tags)
