@@ -29,7 +29,7 @@ from bus.events import PrebuildClaimed, encode_event
 from bus.nats import connect_nats
 from bus.subjects import claims_subject
 from embedded import Supervisor
-from testkit.bench import Report, percentile
+from testkit.bench import Report, cpu_seconds, percentile
 from testkit.bench_agents import WAIT
 from testkit.bench_echo import FIRE, HOLD
 from testkit.fake_gateway_backend import FakeGatewayBackend, fake_gateway_backend
@@ -43,7 +43,6 @@ EVENTS = 200
 IDLE_SECONDS = 5.0
 OWNER = str(UUID(int=1))
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") / 1024
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +114,6 @@ async def run_agents(address: str, method: str) -> AsyncGenerator[Agents]:
 
 def memory_kib(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_KIB
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 async def measure(
@@ -221,7 +215,7 @@ async def measure_bare(supervisor: Supervisor, directory: Path) -> Held:
     pid = supervisor.pid_of("echo")
     assert pid is not None
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call = channel.unary_unary(FIRE)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(FIRE)
 
         async def fire(number: int) -> None:
             await call(f"agent-{number}".encode())

@@ -131,7 +131,10 @@ async def measure_bare_pickup(system: BenchSystem) -> Rate:
     woken = asyncio.Event()
 
     async def take(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        await connection.add_listener("bare", lambda *_: woken.set())
+        def wake(*_: object) -> None:
+            woken.set()
+
+        await connection.add_listener("bare", wake)
         while True:
             await woken.wait()
             woken.clear()

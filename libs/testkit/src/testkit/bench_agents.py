@@ -35,7 +35,8 @@ class _Agents:
         token = f"agent-{number}"
         is_bare = self._method == HOLD
         request = token.encode() if is_bare else WaitForReinitRequest().SerializeToString()
-        stream = channel.unary_stream(self._method)(
+        method: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(self._method)
+        stream = method(
             request,
             metadata=(("authorization", f"Bearer {token}"),),
             timeout=3600,
