@@ -15,7 +15,7 @@ from reconciler.core.builds import LogLine
 from reconciler.core.jobs import AcquiredJob, BuildOfJob, JobKind, JobStatus, Silence
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
-from svckit.errors import Aborted, NotFound
+from svckit.errors import Aborted, NotFound, Unauthenticated
 
 __all__ = [
     "JobQueue",
@@ -128,9 +128,11 @@ class JobQueue:
         self._database = database
 
     async def register(self, worker: Worker, now: datetime) -> None:
-        """Notes a provisioner, or that it is still there."""
+        """Notes a provisioner, or that it is still there. Raises Unauthenticated if its key was
+        revoked.
+        """
         async with self._database.read() as connection:
-            await connection.execute(
+            noted = await connection.fetchval(
                 SQL.upsert_worker,
                 worker.id,
                 worker.name,
@@ -140,6 +142,8 @@ class JobQueue:
                 worker.key_id,
                 now,
             )
+        if noted is None:
+            raise Unauthenticated("the key is refused: it was revoked", reason="TOKEN_REFUSED")
 
     async def acquire(self, worker: Worker, now: datetime) -> AcquiredJob | None:
         """The next job the worker may run, now its own; None if there is none."""
@@ -152,6 +156,7 @@ class JobQueue:
                 worker.tags,
                 worker.organization_id,
                 now,
+                worker.key_id,
             )
             if job is None:
                 return None

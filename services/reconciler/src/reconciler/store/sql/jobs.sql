@@ -1,10 +1,12 @@
 -- name: acquire_job
--- Takes the next job a worker may run: people before the pool, then the oldest. The attempt it opens is the fence.
--- $1 worker, $2 provisioner types, $3 the worker's tags, $4 organization or null for any, $5 now
+-- Takes the next job a worker may run: people before the pool, then the oldest. The attempt it opens is the fence. A worker whose key
+-- was revoked while its stream was open gets none.
+-- $1 worker, $2 provisioner types, $3 the worker's tags, $4 organization or null for any, $5 now, $6 the worker's key
 WITH next AS (
     SELECT id FROM jobs
     WHERE status = 'pending' AND provisioner_type = ANY ($2::text[]) AND tags <@ $3::jsonb
       AND ($4::uuid IS NULL OR organization_id = $4)
+      AND EXISTS (SELECT FROM service_keys WHERE service_keys.id = $6 AND revoked_at IS NULL)
     ORDER BY is_system, created_at, id
     LIMIT 1 FOR UPDATE SKIP LOCKED
 ), taken AS (
@@ -122,11 +124,12 @@ ORDER BY created_at
 LIMIT $4;
 
 -- name: upsert_worker
--- Notes a provisioner.
+-- Notes a provisioner; no row if its key was revoked.
 -- $1 id, $2 name, $3 version, $4 types, $5 tags, $6 its key, $7 now
 INSERT INTO workers (id, name, version, provisioner_types, tags, service_key_id, last_seen_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at;
+SELECT $1, $2, $3, $4, $5, id, $7 FROM service_keys WHERE id = $6 AND revoked_at IS NULL
+ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at
+RETURNING id;
 
 -- name: delete_old_workers
 -- Forgets provisioners that have been gone for long.
