@@ -23,6 +23,7 @@ __all__ = [
     "presets_table",
     "provisioners_table",
     "templates_table",
+    "unready",
     "versions_table",
     "workspaces_table",
 ]
@@ -107,9 +108,16 @@ def pool_state(pool: Pool) -> str:
     return "ready" if pool.eligible >= pool.desired else "filling"
 
 
+def unready(pool: Pool) -> int:
+    """How many members are built and cannot be claimed: an agent is not ready or not connected,
+    or they are about to be replaced.
+    """
+    return max(pool.running - pool.eligible, 0)
+
+
 def pools_table(pools: Iterable[Pool], now: datetime) -> Table:
     """One line a pool, with its counts; READY is of how many there should be. The columns of
-    schedules and errors are there only if there is one: eighty columns must do.
+    unready members, schedules and errors are there only if there is one: eighty columns must do.
     """
     rows = list(pools)
     headers = ["pool", "version", "READY", "STARTING", "DELETING", "FAILED", "CLAIMED", "health"]
@@ -123,6 +131,9 @@ def pools_table(pools: Iterable[Pool], now: datetime) -> Table:
         [str(p.claimed_total) for p in rows],
         [pool_state(p) for p in rows],
     ]
+    if any(unready(p) for p in rows):
+        headers.insert(3, "UNREADY")
+        columns.insert(3, [str(unready(p)) for p in rows])
     if any(p.HasField("next_change_at") for p in rows):
         headers.append("next change")
         columns.append(
