@@ -80,7 +80,7 @@ def reconciler_environment(
 
 
 def provisionerd_environment(
-    layout: Layout, settings: LocalSettings, nats_url: str, environ: Mapping[str, str]
+    layout: Layout, settings: LocalSettings, environ: Mapping[str, str]
 ) -> dict[str, str]:
     """The provisioner: what it starts runs below the layout, with our own agent."""
     command = agent_command(sys.executable)
@@ -92,7 +92,6 @@ def provisionerd_environment(
             "LISTEN": f"{LOOPBACK}:0",
             "RECONCILER_ADDRESS": settings.address,
             "KEY_FILE": str(layout.provisioner_key_file),
-            "NATS_URL": nats_url,
             "NAME": "local",
             "SLOTS": str(settings.slots),
             "PROVISIONERS": ",".join(settings.provisioner_types),

@@ -112,7 +112,7 @@ async def run_local_system(
             (
                 "provisionerd",
                 modules.provisionerd,
-                provisionerd_environment(layout, settings, nats.url, environ),
+                provisionerd_environment(layout, settings, environ),
             ),
             (GATEWAY, modules.agentgw, agentgw_environment(layout, settings, nats.url)),
         )

@@ -6,8 +6,8 @@ its tfstate), a second interrupt is never sent (it makes terraform abandon work 
 `cancel.forced`, or the end of the grace, terminates the group. Cancelling the task does the same
 with the shorter grace. Output is bounded: a line by bytes, standard error by its last lines.
 
-A command that ends by itself leaves its group alone: a template may have started an agent in it. One
-that was ended by a signal from elsewhere does not: it could not end what it had under way.
+A command that ends by itself leaves its group alone: a template may have started an agent in it.
+One that was ended by a signal from elsewhere does not: it could not end what it had under way.
 Pipes are made here rather than by asyncio, whose `wait` would last until the last inheritor of a
 pipe is gone.
 """
