@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from warmpool.control.v1.pools_pb2 import Pool, PoolHealth
-from warmpool.control.v1.system_pb2 import ProvisionerWorker
 from warmpool.control.v1.templates_pb2 import Preset, Template, TemplateVersion
 from warmpool.control.v1.workspaces_pb2 import Workspace
 from warmpool_cli.output import printable
@@ -21,7 +20,6 @@ __all__ = [
     "pool_state",
     "pools_table",
     "presets_table",
-    "provisioners_table",
     "templates_table",
     "unready",
     "versions_table",
@@ -179,26 +177,3 @@ def agent_words(workspace: Workspace) -> list[str]:
         f"{a.name} {agent_word(a.lifecycle)}" + ("" if a.connected else " (disconnected)")
         for a in workspace.agents
     ]
-
-
-def provisioners_table(workers: Iterable[ProvisionerWorker], now: datetime) -> Table:
-    """One line a connected provisioner."""
-    return plain_table(
-        ("provisioner", "version", "types", "tags", "last seen"),
-        (
-            (
-                w.name,
-                w.version,
-                ", ".join(w.provisioner_types),
-                ", ".join(f"{key}={value}" for key, value in sorted(w.tags.items())) or "-",
-                since(w.last_seen_at, now),
-            )
-            for w in workers
-        ),
-    )
-
-
-def _cell(value: str) -> Text:
-    last = value.rsplit(" ", 1)[-1]
-    style = "green" if last in _GOOD else "red" if last in _BAD else ""
-    return Text(printable(value), style=style)
