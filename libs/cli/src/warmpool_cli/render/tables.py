@@ -177,3 +177,9 @@ def agent_words(workspace: Workspace) -> list[str]:
         f"{a.name} {agent_word(a.lifecycle)}" + ("" if a.connected else " (disconnected)")
         for a in workspace.agents
     ]
+
+
+def _cell(value: str) -> Text:
+    last = value.rsplit(" ", 1)[-1]
+    style = "green" if last in _GOOD else "red" if last in _BAD else ""
+    return Text(printable(value), style=style)
