@@ -23,7 +23,7 @@ from reconciler.store.db import Database
 from reconciler.store.pools import Pools
 from reconciler.wire.pools import encode_pools
 from reconciler.wire.values import encode_time
-from svckit.errors import FailedPrecondition, InvalidArgument
+from svckit.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from svckit.system import Clock
 from warmpool.control.v1 import pools_pb2 as pb
 from warmpool.control.v1 import pools_pb2_grpc as rpc
