@@ -99,7 +99,7 @@ async def test_a_request_id_is_served_once(world: PoolWorld) -> None:
     past = await world.maker.find_request(world.ada, "r-1")
     assert first is not None
     assert past is not None
-    assert (past.workspace_id, past.warm) == (first.workspace_id, True)
+    assert (past.workspace_id, past.warm) == (first.view.id, True)
 
 
 async def test_the_end_of_the_claim_build_makes_it_deliverable_and_says_so(
@@ -166,6 +166,7 @@ async def test_a_later_build_makes_agents_that_owe_no_acknowledgement(world: Poo
     world.clock.advance(1)
     await world.workspaces.queue_build(
         workspace_id,
+        world.ada,
         transition="start",
         version_id=None,
         parameters=None,
@@ -190,6 +191,7 @@ async def test_a_failed_claim_build_is_told_and_a_later_one_delivers(world: Pool
     assert (check.verdict, check.error) == (Verdict.CLAIM_BUILD_FAILED, "it broke")
     await world.workspaces.queue_build(
         workspace_id,
+        world.ada,
         transition="start",
         version_id=None,
         parameters=None,

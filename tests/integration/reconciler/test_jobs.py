@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
-from reconciler.core.builds import LogLine
+from reconciler.core.builds import BuiltWorkspace, LogLine
 from reconciler.core.claims import Verdict
+from reconciler.core.identity import DEFAULT_ORGANIZATION_ID
 from reconciler.core.jobs import JobStatus, Silence
+from reconciler.store.cipher import StateCipher
 from reconciler.store.jobs import LOG_BYTES_MAX, TRUNCATED, SilentJob
-from svckit.errors import Aborted, FailedPrecondition
+from reconciler.store.tfstates import Tfstates
+from svckit.errors import Aborted, FailedPrecondition, NotFound
 from testkit.pool_world import PoolWorld, new_ids, token_hash
 
 pytestmark = pytest.mark.integration
@@ -40,6 +45,32 @@ async def test_a_worker_gets_only_what_it_can_run(world: PoolWorld) -> None:
     assert await world.queue.acquire(world.worker, world.clock.now()) is None
 
 
+async def test_a_key_of_one_organization_reaches_no_job_of_another(world: PoolWorld) -> None:
+    await world.create_prebuild()
+    elsewhere = uuid4()
+    stranger = replace(world.worker, organization_id=elsewhere)
+    now = world.clock.now()
+    assert await world.queue.acquire(stranger, now) is None
+    # AND a job that somebody else runs is not even there for it
+    job = await world.acquire()
+    at_home = (job.id, job.attempt, DEFAULT_ORGANIZATION_ID)
+    abroad = (job.id, job.attempt, elsewhere)
+    for reach in (
+        lambda: world.queue.heartbeat(*abroad, (), now),
+        lambda: world.queue.read_archive(*abroad),
+        lambda: world.tfstates.read(*abroad),
+        lambda: world.tfstates.keep(*abroad, b"{}"),
+        lambda: world.ends.release(*abroad, now),
+        lambda: world.ends.complete_build(*abroad, BuiltWorkspace(), (), now),
+        lambda: world.ends.fail(
+            *abroad, error="x", reason="INTERNAL", is_retryable=False, lines=(), now=now
+        ),
+    ):
+        with pytest.raises(NotFound):
+            await reach()
+    assert await world.queue.heartbeat(*at_home, (), now) is None
+
+
 async def test_a_superseded_attempt_is_refused_whatever_it_says(world: PoolWorld) -> None:
     await world.create_prebuild()
     first = await world.acquire()
@@ -54,7 +85,7 @@ async def test_a_superseded_attempt_is_refused_whatever_it_says(world: PoolWorld
     with pytest.raises(Aborted):
         await world.fail(first)
     with pytest.raises(Aborted):
-        await world.queue.keep_tfstate(first.id, first.attempt, None, b"{}")
+        await world.tfstates.keep(first.id, first.attempt, None, b"{}")
     with pytest.raises(Aborted):
         await world.ends.release(first.id, first.attempt, None, now)
     assert await world.complete(second) is not None
@@ -166,11 +197,40 @@ async def test_a_log_line_sent_twice_is_stored_once_and_a_full_log_says_so(
 async def test_partial_state_is_what_the_next_build_starts_from(world: PoolWorld) -> None:
     workspace_id = await world.create_prebuild()
     job = await world.acquire()
-    await world.queue.keep_tfstate(job.id, job.attempt, None, b"half")
+    await world.tfstates.keep(job.id, job.attempt, None, b"half")
     await world.fail(job)
     await world.pools.delete_prebuild(workspace_id, "failed", new_ids(), world.clock.now())
     again = await world.acquire()
-    assert await world.queue.read_tfstate(again.id, again.attempt, None) == b"half"
+    assert await world.tfstates.read(again.id, again.attempt, None) == b"half"
+
+
+async def test_tfstate_is_not_in_clear_in_the_database(world: PoolWorld) -> None:
+    await world.create_prebuild()
+    job = await world.acquire()
+    await world.tfstates.keep(job.id, job.attempt, None, b'{"password": "hunter2"}')
+    (row,) = await world.fetch("SELECT tfstate FROM workspace_builds")
+    stored = row["tfstate"]
+    assert isinstance(stored, bytes)
+    assert b"password" not in stored
+    # GIVEN a reconciler that lost the key, it says so and gives nothing
+    lost = Tfstates(world.database, StateCipher([b"x" * 32]))
+    assert (await world.tfstates.count_unreadable(), await lost.count_unreadable()) == (0, 1)
+    with pytest.raises(FailedPrecondition, match="state_key_file does not hold"):
+        await lost.read(job.id, job.attempt, None)
+    # AND a row from before there was a key is read as it is
+    await world.execute("UPDATE workspace_builds SET tfstate = '{}'")
+    assert await world.tfstates.read(job.id, job.attempt, None) == b"{}"
+
+
+async def test_a_job_without_a_workspace_has_no_tfstate(world: PoolWorld) -> None:
+    await world.execute(
+        "UPDATE jobs SET status = 'pending', finished_at = NULL"
+        " WHERE kind = 'template_version_import'"
+    )
+    job = await world.acquire()
+    assert await world.tfstates.read(job.id, job.attempt, None) is None
+    with pytest.raises(NotFound, match="has no build"):
+        await world.tfstates.keep(job.id, job.attempt, None, b"{}")
 
 
 async def test_the_token_stays_valid_during_the_claim_build(world: PoolWorld) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from reconciler.core.audit import AuditEntry
 from reconciler.core.hints import Hints
-from reconciler.core.permissions import UserPrincipal, may
+from reconciler.core.permissions import UserPrincipal, may, organizations_where
 from reconciler.core.pools import PoolSettings
 from reconciler.core.schedules import (
     ScheduleInvalid,
@@ -23,7 +23,7 @@ from reconciler.store.db import Database
 from reconciler.store.pools import Pools
 from reconciler.wire.pools import encode_pools
 from reconciler.wire.values import encode_time
-from svckit.errors import InvalidArgument, PermissionDenied
+from svckit.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from svckit.system import Clock
 from warmpool.control.v1 import pools_pb2 as pb
 from warmpool.control.v1 import pools_pb2_grpc as rpc
@@ -139,9 +139,15 @@ class PoolServicer(rpc.PoolServiceServicer):
             )
             self._hints.pool_changed(preset_id, "resumed")
         pools, _ = await self._list(caller, request.template, False)
-        return pb.ResumePoolResponse(
-            pool=next((pool for pool in pools if pool.preset_id == str(preset_id)), None)
-        )
+        pool = next((pool for pool in pools if pool.preset_id == str(preset_id)), None)
+        if pool is not None and pool.health == pb.POOL_HEALTH_VALIDATION_FAILED:
+            raise FailedPrecondition(
+                f'preset: validation refused the prebuilds of "{request.preset}" and would again;'
+                " push a version that mends it",
+                reason="POOL_INVALID",
+                field="preset",
+            )
+        return pb.ResumePoolResponse(pool=pool)
 
     async def ExplainSchedule(
         self, request: pb.ExplainScheduleRequest, context: object
@@ -175,7 +181,7 @@ class PoolServicer(rpc.PoolServiceServicer):
     async def _list(
         self, caller: UserPrincipal, template: str, include_inactive: bool
     ) -> tuple[list[pb.Pool], bool]:
-        snapshot = await self._pools.load_snapshot(self._clock.now())
+        snapshot = await self._pools.load_snapshot(self._clock.now(), template=template)
         visible = {
             preset.preset_id
             for preset in snapshot.presets
@@ -197,8 +203,12 @@ class PoolServicer(rpc.PoolServiceServicer):
             raise InvalidArgument(
                 "template: empty; name the template", reason="TEMPLATE_MISSING", field="template"
             )
-        template_id, organization_id = await self._pools.find_template(name, None)
-        _require_update(caller, organization_id)
+        try:
+            template_id, _ = await self._pools.find_template(name, _where(caller, "pool.update"))
+        except NotFound:
+            _, organization_id = await self._pools.find_template(name, _where(caller, "pool.read"))
+            _require_update(caller, organization_id)
+            raise
         return template_id
 
     async def _audit(
@@ -217,6 +227,12 @@ class PoolServicer(rpc.PoolServiceServicer):
                 ),
                 self._clock.now(),
             )
+
+
+def _where(caller: UserPrincipal, permission: str) -> list[UUID] | None:
+    """Names are unique in an organization only: the same name elsewhere is not the caller's."""
+    organization_ids = organizations_where(caller, permission)
+    return None if organization_ids is None else [*organization_ids]
 
 
 def _require_update(caller: UserPrincipal, organization_id: UUID | None) -> None:

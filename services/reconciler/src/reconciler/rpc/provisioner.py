@@ -14,15 +14,17 @@ from uuid import UUID
 
 from reconciler.core.aftermath import Aftermath, announce
 from reconciler.core.hints import Hints
+from reconciler.core.jobs import decide_tags
 from reconciler.core.permissions import ServicePrincipal
 from reconciler.rpc.principals import calling_service
 from reconciler.rpc.waits import Waits
 from reconciler.store.builds import JobEnds
 from reconciler.store.jobs import JobQueue, Worker
+from reconciler.store.tfstates import Tfstates
 from reconciler.wire.jobs import decode_built_workspace, decode_lines, encode_job
 from reconciler.wire.templates import decode_import_result
 from reconciler.wire.values import decode_uuid
-from svckit.errors import InvalidArgument, ResourceExhausted
+from svckit.errors import InvalidArgument, ResourceExhausted, ServiceError
 from svckit.log import get_logger
 from svckit.nudge import Nudge
 from svckit.system import Clock
@@ -64,6 +66,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
     def __init__(
         self,
         queue: JobQueue,
+        tfstates: Tfstates,
         ends: JobEnds,
         hints: Hints,
         waits: Waits,
@@ -72,6 +75,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
         stopping: asyncio.Event,
     ) -> None:
         self._queue = queue
+        self._tfstates = tfstates
         self._ends = ends
         self._hints = hints
         self._waits = waits
@@ -88,6 +92,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
         await self._queue.register(worker, self._clock.now())
         LOG.info("a provisioner has come", worker_id=str(worker.id), name=worker.name)
         wants = _Wants()
+        refusal: ServiceError | None = None
         try:
             with self._waits.waiting_worker() as nudge:
                 async with asyncio.TaskGroup() as tasks:
@@ -96,9 +101,13 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
                     try:
                         async for response in self._offer(worker, wants, nudge):
                             yield response
+                    except ServiceError as error:
+                        refusal = error  # the group would wrap it, and its caller hear INTERNAL
                     finally:
                         reader.cancel()
                         stopper.cancel()
+            if refusal is not None:
+                raise refusal
         finally:
             LOG.info("a provisioner has gone", worker_id=str(worker.id), name=worker.name)
 
@@ -167,7 +176,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
     async def DownloadState(
         self, request: pb.DownloadStateRequest, context: object
     ) -> AsyncGenerator[pb.DownloadStateResponse, None]:
-        content = await self._queue.read_tfstate(*_decode_ref(request.ref)) or b""
+        content = await self._tfstates.read(*_decode_ref(request.ref)) or b""
         for start in range(0, len(content), CHUNK_BYTES):
             yield pb.DownloadStateResponse(chunk=content[start : start + CHUNK_BYTES])
 
@@ -187,7 +196,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
                 )
         if ref is None:
             raise InvalidArgument("ref: missing; the first message names the job", field="ref")
-        await self._queue.keep_tfstate(*_decode_ref(ref), bytes(content))
+        await self._tfstates.keep(*_decode_ref(ref), bytes(content))
         return pb.UploadStateResponse(size_bytes=len(content))
 
     async def CompleteJob(
@@ -274,7 +283,7 @@ def _decode_worker(first: pb.AcquireJobsRequest | None, key: ServicePrincipal) -
         name=who.name[:128],
         version=who.version[:64],
         provisioner_types=tuple(who.provisioner_types),
-        tags=dict(who.tags) | dict(key.tags),
+        tags=decide_tags(who.tags, key.tags),
         key_id=key.key_id,
         organization_id=key.organization_id,
     )

@@ -1,5 +1,5 @@
-"""The job queue's rows: acquire, renew, log, release. Ends of jobs are in `builds` and
-`templates`.
+"""The job queue's rows: acquire, renew, log, release. Ends of jobs are in `builds`, tfstate is in
+`tfstates`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reconciler.core.builds import LogLine
 from reconciler.core.jobs import AcquiredJob, BuildOfJob, JobKind, JobStatus, Silence
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
-from svckit.errors import Aborted, NotFound
+from svckit.errors import Aborted, NotFound, Unauthenticated
 
 __all__ = [
     "JobQueue",
@@ -23,6 +23,7 @@ __all__ = [
     "Worker",
     "hold_attempt",
     "insert_lines",
+    "must_be_live",
 ]
 
 SQL = load_queries("jobs")
@@ -49,11 +50,12 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SilentJob:
-    """A job nobody hears of."""
+    """A job nobody hears of. `heartbeat_at` is when its attempt spoke last; None if never."""
 
     id: UUID
     status: JobStatus
     attempt: int
+    heartbeat_at: datetime | None
     silence: Silence
 
 
@@ -126,9 +128,11 @@ class JobQueue:
         self._database = database
 
     async def register(self, worker: Worker, now: datetime) -> None:
-        """Notes a provisioner, or that it is still there."""
+        """Notes a provisioner, or that it is still there. Raises Unauthenticated if its key was
+        revoked.
+        """
         async with self._database.read() as connection:
-            await connection.execute(
+            noted = await connection.fetchval(
                 SQL.upsert_worker,
                 worker.id,
                 worker.name,
@@ -138,6 +142,8 @@ class JobQueue:
                 worker.key_id,
                 now,
             )
+        if noted is None:
+            raise Unauthenticated("the key is refused: it was revoked", reason="TOKEN_REFUSED")
 
     async def acquire(self, worker: Worker, now: datetime) -> AcquiredJob | None:
         """The next job the worker may run, now its own; None if there is none."""
@@ -150,6 +156,7 @@ class JobQueue:
                 worker.tags,
                 worker.organization_id,
                 now,
+                worker.key_id,
             )
             if job is None:
                 return None
@@ -183,28 +190,8 @@ class JobQueue:
     async def read_archive(self, job_id: UUID, attempt: int, organization_id: UUID | None) -> bytes:
         """The files of the job's template version, as a gzipped tar."""
         async with self._database.read() as connection:
-            await _must_be_live(connection, job_id, attempt, organization_id)
+            await must_be_live(connection, job_id, attempt, organization_id)
             return await connection.fetchval(SQL.get_archive, job_id)
-
-    async def read_tfstate(
-        self, job_id: UUID, attempt: int, organization_id: UUID | None
-    ) -> bytes | None:
-        """The tfstate a job starts from."""
-        async with self._database.read() as connection:
-            await _must_be_live(connection, job_id, attempt, organization_id)
-            return await connection.fetchval(SQL.get_tfstate, job_id)
-
-    async def keep_tfstate(
-        self, job_id: UUID, attempt: int, organization_id: UUID | None, tfstate: bytes
-    ) -> None:
-        """Stores what a live attempt has made so far."""
-
-        async def work(connection: Connection) -> None:
-            if not await hold_attempt(connection, job_id, attempt, organization_id):
-                raise Aborted(f"job {job_id} has ended", reason="JOB_ENDED")
-            await connection.execute(SQL.update_tfstate, job_id, tfstate)
-
-        await self._database.transact(work)
 
     async def list_lines(self, job_id: UUID, after: int, limit: int) -> tuple[LogLine, ...]:
         """A page of a job's log."""
@@ -240,6 +227,7 @@ class JobQueue:
                 id=r["id"],
                 status=JobStatus(r["status"]),
                 attempt=r["attempt"],
+                heartbeat_at=r["heartbeat_at"],
                 silence=Silence(r["silence"]),
             )
             for r in records
@@ -251,9 +239,10 @@ class JobQueue:
             await connection.execute(SQL.delete_old_workers, last_seen_before)
 
 
-async def _must_be_live(
+async def must_be_live(
     connection: Connection, job_id: UUID, attempt: int, organization_id: UUID | None
 ) -> None:
+    """Raises Aborted or NotFound unless this is the live attempt of a job that runs."""
     found = await connection.fetchrow(SQL.find_attempt, job_id, organization_id)
     if found is None or found["attempt"] != attempt or JobStatus(found["status"]).is_final:
         await _refuse(connection, job_id, attempt, organization_id)
