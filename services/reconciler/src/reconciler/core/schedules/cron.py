@@ -20,13 +20,14 @@ from croniter import croniter
 
 from reconciler.core.schedules.errors import ScheduleInvalid, quote
 
-__all__ = ["CronMask", "parse_cron"]
+__all__ = ["CronMask", "TimedMask", "parse_cron", "parse_timed_cron"]
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _DAYS_IN_MONTH: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # some February has 29
 _LENGTH_MAX = 200  # characters; an expression of every hour, day and month is shorter
 _CACHED_MAX = 16_384  # expressions; one is about 300 bytes
+_TIMED_ANSWER = '"MINUTE HOURS DOM MONTHS DOW", such as "30 8 * * 1-5"'
 _ANSWER = '"* HOURS DOM MONTHS DOW", such as "* 8-18 * * 1-5"'
 _PART = re.compile(r"(?P<span>\*|\?|(?P<first>\w+)(-(?P<last>\w+))?)(/(?P<step>[0-9]{1,2}))?")
 
@@ -39,6 +40,7 @@ class _Field:
     names: tuple[str, ...] = ()
 
 
+_MINUTE = _Field("minute", 0, 59)
 _HOUR = _Field("hour", 0, 23)
 _DAY = _Field("day of month", 1, 31)
 _MONTH = _Field("month", 1, 12, _MONTHS)
@@ -74,23 +76,49 @@ class CronMask:
         return (by_day or by_weekday) if self.is_either_day else (by_day and by_weekday)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedMask:
+    """An expression that names minutes: bit n of `minutes` is minute n of each hour of `hours`."""
+
+    minutes: int
+    hours: CronMask
+
+
 @lru_cache(maxsize=_CACHED_MAX)
 def parse_cron(expression: str) -> CronMask:
     """Reads `* HOURS DOM MONTHS DOW`. Raises ScheduleInvalid."""
-    if len(expression) > _LENGTH_MAX:
-        raise ScheduleInvalid(
-            "cron", f"has {len(expression)} characters", f"at most {_LENGTH_MAX} characters"
-        )
-    fields = expression.split()
-    if len(fields) != 5:
-        raise _refuse(expression, f"it has {len(fields)} fields, not five", _ANSWER)
-    minute, hours, days, months, weekdays = fields
+    fields = _split(expression, _ANSWER)
+    minute = fields[0]
     if minute != "*":
         raise _refuse(
             expression,
             f"its minute field is {quote(minute)}",
             "* in the minute field, because a schedule covers whole hours",
         )
+    return _parse_hours(expression, fields, _ANSWER)
+
+
+@lru_cache(maxsize=_CACHED_MAX)
+def parse_timed_cron(expression: str) -> TimedMask:
+    """Reads `MINUTE HOURS DOM MONTHS DOW`. Raises ScheduleInvalid."""
+    fields = _split(expression, _TIMED_ANSWER)
+    minutes = _parse_field(expression, _MINUTE, fields[0])
+    return TimedMask(minutes=minutes, hours=_parse_hours(expression, fields, _TIMED_ANSWER))
+
+
+def _split(expression: str, answer: str) -> list[str]:
+    if len(expression) > _LENGTH_MAX:
+        raise ScheduleInvalid(
+            "cron", f"has {len(expression)} characters", f"at most {_LENGTH_MAX} characters"
+        )
+    fields = expression.split()
+    if len(fields) != 5:
+        raise _refuse(expression, f"it has {len(fields)} fields, not five", answer)
+    return fields
+
+
+def _parse_hours(expression: str, fields: list[str], answer: str) -> CronMask:
+    _, hours, days, months, weekdays = fields
     mask = CronMask(
         hours=_parse_field(expression, _HOUR, hours),
         days=_parse_field(expression, _DAY, days),
@@ -105,7 +133,7 @@ def parse_cron(expression: str) -> CronMask:
             "a date that exists in some year",
         )
     if not croniter.is_valid(" ".join(fields).replace("?", "*")):
-        raise _refuse(expression, "it is no cron expression", _ANSWER)
+        raise _refuse(expression, "it is no cron expression", answer)
     return mask
 
 
