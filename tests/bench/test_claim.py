@@ -11,13 +11,11 @@ WARMPOOL_BENCH_CLAIMS is the number of claims per line (2000).
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4

@@ -99,7 +99,7 @@ async def test_a_request_id_is_served_once(world: PoolWorld) -> None:
     past = await world.maker.find_request(world.ada, "r-1")
     assert first is not None
     assert past is not None
-    assert (past.workspace_id, past.warm) == (first.workspace_id, True)
+    assert (past.workspace_id, past.warm) == (first.view.id, True)
 
 
 async def test_the_end_of_the_claim_build_makes_it_deliverable_and_says_so(

@@ -9,8 +9,10 @@ import pytest
 from reconciler.core.builds import LogLine
 from reconciler.core.claims import Verdict
 from reconciler.core.jobs import JobStatus, Silence
+from reconciler.store.cipher import StateCipher
 from reconciler.store.jobs import LOG_BYTES_MAX, TRUNCATED, SilentJob
-from svckit.errors import Aborted, FailedPrecondition
+from reconciler.store.tfstates import Tfstates
+from svckit.errors import Aborted, FailedPrecondition, NotFound
 from testkit.pool_world import PoolWorld, new_ids, token_hash
 
 pytestmark = pytest.mark.integration
@@ -54,7 +56,7 @@ async def test_a_superseded_attempt_is_refused_whatever_it_says(world: PoolWorld
     with pytest.raises(Aborted):
         await world.fail(first)
     with pytest.raises(Aborted):
-        await world.queue.keep_tfstate(first.id, first.attempt, None, b"{}")
+        await world.tfstates.keep(first.id, first.attempt, None, b"{}")
     with pytest.raises(Aborted):
         await world.ends.release(first.id, first.attempt, None, now)
     assert await world.complete(second) is not None
@@ -166,11 +168,40 @@ async def test_a_log_line_sent_twice_is_stored_once_and_a_full_log_says_so(
 async def test_partial_state_is_what_the_next_build_starts_from(world: PoolWorld) -> None:
     workspace_id = await world.create_prebuild()
     job = await world.acquire()
-    await world.queue.keep_tfstate(job.id, job.attempt, None, b"half")
+    await world.tfstates.keep(job.id, job.attempt, None, b"half")
     await world.fail(job)
     await world.pools.delete_prebuild(workspace_id, "failed", new_ids(), world.clock.now())
     again = await world.acquire()
-    assert await world.queue.read_tfstate(again.id, again.attempt, None) == b"half"
+    assert await world.tfstates.read(again.id, again.attempt, None) == b"half"
+
+
+async def test_tfstate_is_not_in_clear_in_the_database(world: PoolWorld) -> None:
+    await world.create_prebuild()
+    job = await world.acquire()
+    await world.tfstates.keep(job.id, job.attempt, None, b'{"password": "hunter2"}')
+    (row,) = await world.fetch("SELECT tfstate FROM workspace_builds")
+    stored = row["tfstate"]
+    assert isinstance(stored, bytes)
+    assert b"password" not in stored
+    # GIVEN a reconciler that lost the key, it says so and gives nothing
+    lost = Tfstates(world.database, StateCipher([b"x" * 32]))
+    assert (await world.tfstates.count_unreadable(), await lost.count_unreadable()) == (0, 1)
+    with pytest.raises(FailedPrecondition, match="state_key_file does not hold"):
+        await lost.read(job.id, job.attempt, None)
+    # AND a row from before there was a key is read as it is
+    await world.execute("UPDATE workspace_builds SET tfstate = '{}'")
+    assert await world.tfstates.read(job.id, job.attempt, None) == b"{}"
+
+
+async def test_a_job_without_a_workspace_has_no_tfstate(world: PoolWorld) -> None:
+    await world.execute(
+        "UPDATE jobs SET status = 'pending', finished_at = NULL"
+        " WHERE kind = 'template_version_import'"
+    )
+    job = await world.acquire()
+    assert await world.tfstates.read(job.id, job.attempt, None) is None
+    with pytest.raises(NotFound, match="has no build"):
+        await world.tfstates.keep(job.id, job.attempt, None, b"{}")
 
 
 async def test_the_token_stays_valid_during_the_claim_build(world: PoolWorld) -> None:

@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIServer
 from opentelemetry import metrics, propagate, trace
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter, ObservableGauge
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -27,6 +27,8 @@ from svckit.errors import StartFailed
 __all__ = ["Telemetry", "current_traceparent", "setup_telemetry"]
 
 CLOSE_SECONDS_MAX = 2.0
+SERIES_MAX = 50_000
+"""Per observed metric; what is beyond is summed up by the SDK under one label."""
 _EXPORT_SECONDS_MAX = 1.0
 
 
@@ -62,9 +64,12 @@ def setup_telemetry(service: str, metrics_listen: str, otlp_endpoint: str = "") 
     """
     resource = Resource.create({"service.name": f"warmpool-{service}"})
     registry = CollectorRegistry()
-    meter_provider = MeterProvider(
-        metric_readers=[PrometheusMetricReader(registry=registry)], resource=resource
+    reader = PrometheusMetricReader(
+        registry=registry,
+        scope_info_enabled=False,  # labels are those that the metric's author chose
+        cardinality_limits={ObservableGauge: SERIES_MAX, ObservableCounter: SERIES_MAX},
     )
+    meter_provider = MeterProvider(metric_readers=[reader], resource=resource)
     tracer_provider = TracerProvider(resource=resource)
     if otlp_endpoint:
         exporter = OTLPSpanExporter(endpoint=otlp_endpoint, timeout=_EXPORT_SECONDS_MAX)

@@ -69,6 +69,7 @@ async def bench_system(directory: Path) -> AsyncGenerator[BenchSystem]:
     """Starts everything; fsync is on, as in production."""
     postgres, nats = EmbeddedPostgres(directory / "pg"), EmbeddedNats(directory / "nats")
     (directory / "key").write_text(PROVISIONER_KEY)
+    (directory / "state-key").write_text("s" * 43)
     await postgres.start()
     try:
         await nats.start()
@@ -82,6 +83,7 @@ async def bench_system(directory: Path) -> AsyncGenerator[BenchSystem]:
                         "WARMPOOL_RECONCILER_PORT_FILE": str(port_file),
                         "WARMPOOL_RECONCILER_DATABASE_URL": postgres.url,
                         "WARMPOOL_RECONCILER_NATS_URL": nats.url,
+                        "WARMPOOL_RECONCILER_STATE_KEY_FILE": str(directory / "state-key"),
                         "WARMPOOL_RECONCILER_AGENT_TIMEOUT_SECONDS": str(AGENT_TIMEOUT_SECONDS),
                         "WARMPOOL_RECONCILER_BOOTSTRAP_PROVISIONER_KEY_FILE": str(
                             directory / "key"

@@ -20,11 +20,13 @@ from reconciler.core.identity import DEFAULT_ORGANIZATION_ID, SYSTEM_USER_ID
 from reconciler.core.jobs import AcquiredJob
 from reconciler.core.names import prebuild_name
 from reconciler.store.builds import JobEnds
+from reconciler.store.cipher import StateCipher
 from reconciler.store.claims import NewIds, Wanted, WorkspaceMaker
 from reconciler.store.db import Connection, Database
 from reconciler.store.gateway import Agents, ReinitStep
 from reconciler.store.jobs import JobQueue, Worker
 from reconciler.store.pools import Pools
+from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
 from testkit.clock import SettableClock
 
@@ -68,6 +70,7 @@ class PoolWorld:
         self.database = database
         self.clock = SettableClock()
         self.queue = JobQueue(database)
+        self.tfstates = Tfstates(database, StateCipher([b"k" * 32]))
         self.ends = JobEnds(database)
         self.maker = WorkspaceMaker(database, agent_timeout=AGENT_TIMEOUT)
         self.agents = Agents(database, agent_timeout=AGENT_TIMEOUT)
@@ -261,7 +264,7 @@ class PoolWorld:
     async def claim(self) -> UUID | None:
         """Ada claims; the workspace, or None."""
         claimed = await self.maker.claim(self.wanted(), new_ids(), self.clock.now())
-        return None if claimed is None else claimed.workspace_id
+        return None if claimed is None else claimed.view.id
 
     async def record(self, token: bytes, claim_id: UUID, step: str) -> bool:
         """An agent's step with a claim; whether it was the agent's."""

@@ -62,6 +62,11 @@ class Layout:
         return self.secrets / "gateway-key"
 
     @property
+    def state_key_file(self) -> Path:
+        """What tfstate is encrypted with."""
+        return self.secrets / "state-key"
+
+    @property
     def database_url_file(self) -> Path:
         """The database's address with its password."""
         return self.secrets / "database-url"

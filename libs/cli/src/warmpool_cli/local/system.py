@@ -90,6 +90,7 @@ async def run_local_system(
         token = read_or_make_secret(layout.owner_token_file)
         read_or_make_secret(layout.provisioner_key_file)
         read_or_make_secret(layout.gateway_key_file)
+        read_or_make_secret(layout.state_key_file)
         supervisor = Supervisor(layout.services, base_environment(), report=note)
         ending.push_async_callback(supervisor.stop)
         services = (

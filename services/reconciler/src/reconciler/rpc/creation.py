@@ -6,24 +6,30 @@ taken, a value that is not allowed, a value a prebuild has fixed for ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
 from reconciler.core.hints import Hints
 from reconciler.core.names import check_name, make_name
-from reconciler.core.parameters import read_parameters, require_valid
+from reconciler.core.parameters import require_valid
 from reconciler.core.pools import PoolMiss, PoolSnapshot, explain_pool_miss
-from reconciler.core.presets import Parameter, PresetChoice, differs_in_immutable, match_preset
-from reconciler.store.claims import NewIds, PastRequest, Wanted, WorkspaceMaker
+from reconciler.core.presets import PresetChoice, differs_in_immutable, match_preset
+from reconciler.core.views import WorkspaceView
+from reconciler.store.claims import Claimer, NewIds, PastRequest, Wanted, WorkspaceMaker
+from reconciler.store.offers import Offer, Offers
 from reconciler.store.pools import Pools
 from reconciler.store.workspaces import PresetRow, TemplateRow, Workspaces
-from svckit.errors import AlreadyExists, FailedPrecondition, NotFound
+from svckit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from svckit.system import Clock
 
-__all__ = ["Creation", "Outcome", "Request"]
+__all__ = ["Creation", "Outcome", "Request", "template_unknown"]
 
 NAME_ATTEMPTS_MAX = 5
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +52,22 @@ class Request:
 class Outcome:
     """The workspace, and why it did not come out of a pool; None if it did."""
 
-    workspace_id: UUID
+    workspace: WorkspaceView
     pool_miss: PoolMiss | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What a request comes to. `in_pool` says whether the preset's pool could serve it;
+    `is_fixed` that it could but for a value its members can never change.
+    """
+
+    template: TemplateRow
+    version_id: UUID
+    preset: PresetRow | None
+    values: dict[str, str]
+    in_pool: bool
+    is_fixed: bool
 
 
 class Creation:
@@ -56,49 +76,86 @@ class Creation:
     def __init__(
         self,
         maker: WorkspaceMaker,
+        claimer: Claimer,
         workspaces: Workspaces,
+        offers: Offers,
         pools: Pools,
         hints: Hints,
         clock: Clock,
         new_id: Callable[[], UUID],
     ) -> None:
         self._maker = maker
+        self._claimer = claimer
         self._workspaces = workspaces
+        self._offers = offers
         self._pools = pools
         self._hints = hints
         self._clock = clock
         self._new_id = new_id
 
-    async def create(self, request: Request, template: TemplateRow) -> Outcome:
+    async def create(self, request: Request, offer: Offer) -> Outcome:
         """Claims a prebuild or queues a first build. A request id that was served gives its first
-        answer.
+        answer. `offer` may be a little old.
         """
         if request.name:
             check_name(request.name)
+        plan: _Plan | None = None
+        # Refused: perhaps the offer is old, or the request was served; both are looked at below.
+        with suppress(InvalidArgument, NotFound, FailedPrecondition):
+            plan = _make_plan(request, offer)
+        if plan is not None and (outcome := await self._claim(request, plan)):
+            return outcome
         if past := await self._find_past(request):
             return past
-        version_id = _require_version(request, template)
-        presets = await self._workspaces.list_presets(version_id)
-        preset = _choose_preset(request, presets)
-        given = (dict(preset.parameters) if preset else {}) | request.parameters
-        parameters = read_parameters(template.parameters)
-        values = require_valid(parameters, given)
-        for attempt in range(1, NAME_ATTEMPTS_MAX + 1):
-            wanted = Wanted(
-                organization_id=template.organization_id,
-                template_id=template.template_id,
-                version_id=version_id,
-                preset_id=preset.id if preset else None,
-                owner_id=request.owner_id,
-                initiator_id=request.initiator_id,
-                name=request.name or make_name(self._new_id()),
-                parameters=values,
-                request_id=request.request_id or None,
-                requested_at=self._clock.now(),
-                traceparent=request.traceparent,
+        fresh = await self._offers.read(request.organization, request.template, request.version)
+        if fresh is None:
+            raise template_unknown(request.template)
+        current = _make_plan(request, fresh)
+        if current != plan and (outcome := await self._claim(request, current)):
+            return outcome
+        return await self._build(request, current)
+
+    async def _claim(self, request: Request, plan: _Plan) -> Outcome | None:
+        """Out of the pool; None if it has nothing for this request."""
+        preset = plan.preset
+        if preset is None or not plan.in_pool or plan.is_fixed:
+            return None
+
+        async def act(wanted: Wanted) -> Outcome | None:
+            claimed = await self._claimer.claim(wanted, self._ids(), self._clock.now())
+            if claimed is None:
+                return None
+            self._hints.job_posted(
+                wanted.organization_id, claimed.view.job_id, claimed.provisioner_type
             )
+            self._hints.pool_changed(preset.id, "claimed")
+            self._hints.workspace_changed(claimed.view.id)
+            return Outcome(workspace=claimed.view, pool_miss=None)
+
+        return await self._try_names(request, plan, act)
+
+    async def _build(self, request: Request, plan: _Plan) -> Outcome:
+        """From scratch."""
+        preset = plan.preset
+        miss = await self._explain(preset, plan.is_fixed and plan.in_pool)
+
+        async def act(wanted: Wanted) -> Outcome:
+            created = await self._maker.create(wanted, self._ids(), miss.value, self._clock.now())
+            self._hints.job_posted(wanted.organization_id, created.job_id, created.provisioner_type)
+            if preset is not None:
+                self._hints.pool_changed(preset.id, "missed")
+            view = await self._workspaces.get(created.workspace_id, self._clock.now())
+            return Outcome(workspace=view, pool_miss=miss)
+
+        return await self._try_names(request, plan, act)
+
+    async def _try_names(
+        self, request: Request, plan: _Plan, act: Callable[[Wanted], Awaitable[T]]
+    ) -> T | Outcome:
+        """Acts under the name that was asked for, or under ours until one is free."""
+        for attempt in range(1, NAME_ATTEMPTS_MAX + 1):
             try:
-                return await self._serve(wanted, template, preset, parameters, given)
+                return await act(self._wanted(request, plan))
             except AlreadyExists as error:
                 if past := await self._find_past(request):
                     return past
@@ -106,41 +163,28 @@ class Creation:
                     raise
         raise AssertionError("the loop returns or raises")
 
-    async def _serve(
-        self,
-        wanted: Wanted,
-        template: TemplateRow,
-        preset: PresetRow | None,
-        parameters: tuple[Parameter, ...],
-        given: dict[str, str],
-    ) -> Outcome:
-        ids = NewIds(
+    def _wanted(self, request: Request, plan: _Plan) -> Wanted:
+        return Wanted(
+            organization_id=plan.template.organization_id,
+            template_id=plan.template.template_id,
+            version_id=plan.version_id,
+            preset_id=plan.preset.id if plan.preset else None,
+            owner_id=request.owner_id,
+            initiator_id=request.initiator_id,
+            name=request.name or make_name(self._new_id()),
+            parameters=plan.values,
+            request_id=request.request_id or None,
+            requested_at=self._clock.now(),
+            traceparent=request.traceparent,
+        )
+
+    def _ids(self) -> NewIds:
+        return NewIds(
             workspace_id=self._new_id(),
             build_id=self._new_id(),
             job_id=self._new_id(),
             claim_id=self._new_id(),
         )
-        is_fixed = False
-        if preset is not None and preset.instances is not None and template.is_active:
-            # Every member was built with the preset's values and the defaults.
-            built = require_valid(parameters, preset.parameters)
-            is_fixed = bool(differs_in_immutable(parameters, wanted.parameters, built))
-            claimed = None
-            if not is_fixed:
-                claimed = await self._maker.claim(wanted, ids, self._clock.now())
-            if claimed is not None:
-                self._hints.job_posted(
-                    wanted.organization_id, claimed.job_id, claimed.provisioner_type
-                )
-                self._hints.pool_changed(preset.id, "claimed")
-                self._hints.workspace_changed(claimed.workspace_id)
-                return Outcome(workspace_id=claimed.workspace_id, pool_miss=None)
-        miss = await self._explain(preset, is_fixed)
-        created = await self._maker.create(wanted, ids, miss.value, self._clock.now())
-        self._hints.job_posted(wanted.organization_id, created.job_id, created.provisioner_type)
-        if preset is not None:
-            self._hints.pool_changed(preset.id, "missed")
-        return Outcome(workspace_id=created.workspace_id, pool_miss=miss)
 
     async def _explain(self, preset: PresetRow | None, is_fixed: bool) -> PoolMiss:
         if preset is None or preset.instances is None:
@@ -164,7 +208,36 @@ class Creation:
         if past is None:
             return None
         miss = None if past.warm else PoolMiss(past.pool_miss)
-        return Outcome(workspace_id=past.workspace_id, pool_miss=miss)
+        view = await self._workspaces.get(past.workspace_id, self._clock.now())
+        return Outcome(workspace=view, pool_miss=miss)
+
+
+def _make_plan(request: Request, offer: Offer) -> _Plan:
+    version_id = _require_version(request, offer.template)
+    preset = _choose_preset(request, offer.presets)
+    given = (dict(preset.parameters) if preset else {}) | request.parameters
+    values = require_valid(offer.parameters, given)
+    in_pool = preset is not None and preset.instances is not None and offer.template.is_active
+    is_fixed = False
+    if in_pool and preset is not None and given != preset.parameters:
+        # Every member was built with the preset's values and the defaults.
+        built = require_valid(offer.parameters, preset.parameters)
+        is_fixed = bool(differs_in_immutable(offer.parameters, values, built))
+    return _Plan(
+        template=offer.template,
+        version_id=version_id,
+        preset=preset,
+        values=values,
+        in_pool=in_pool,
+        is_fixed=is_fixed,
+    )
+
+
+def template_unknown(name: str) -> NotFound:
+    """There is no such template, or it is not the caller's to see."""
+    return NotFound(
+        f'template: there is no template "{name[:64]}"', reason="TEMPLATE_UNKNOWN", field="template"
+    )
 
 
 def _require_version(request: Request, template: TemplateRow) -> UUID:

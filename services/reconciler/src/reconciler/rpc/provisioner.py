@@ -19,6 +19,7 @@ from reconciler.rpc.principals import calling_service
 from reconciler.rpc.waits import Waits
 from reconciler.store.builds import JobEnds
 from reconciler.store.jobs import JobQueue, Worker
+from reconciler.store.tfstates import Tfstates
 from reconciler.wire.jobs import decode_built_workspace, decode_lines, encode_job
 from reconciler.wire.templates import decode_import_result
 from reconciler.wire.values import decode_uuid
@@ -64,6 +65,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
     def __init__(
         self,
         queue: JobQueue,
+        tfstates: Tfstates,
         ends: JobEnds,
         hints: Hints,
         waits: Waits,
@@ -72,6 +74,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
         stopping: asyncio.Event,
     ) -> None:
         self._queue = queue
+        self._tfstates = tfstates
         self._ends = ends
         self._hints = hints
         self._waits = waits
@@ -167,7 +170,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
     async def DownloadState(
         self, request: pb.DownloadStateRequest, context: object
     ) -> AsyncGenerator[pb.DownloadStateResponse, None]:
-        content = await self._queue.read_tfstate(*_decode_ref(request.ref)) or b""
+        content = await self._tfstates.read(*_decode_ref(request.ref)) or b""
         for start in range(0, len(content), CHUNK_BYTES):
             yield pb.DownloadStateResponse(chunk=content[start : start + CHUNK_BYTES])
 
@@ -187,7 +190,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
                 )
         if ref is None:
             raise InvalidArgument("ref: missing; the first message names the job", field="ref")
-        await self._queue.keep_tfstate(*_decode_ref(ref), bytes(content))
+        await self._tfstates.keep(*_decode_ref(ref), bytes(content))
         return pb.UploadStateResponse(size_bytes=len(content))
 
     async def CompleteJob(

@@ -13,12 +13,13 @@ from reconciler.core.jobs import JobStatus
 from reconciler.core.parameters import read_parameters, require_valid
 from reconciler.core.permissions import UserPrincipal, may
 from reconciler.core.views import WorkspaceView
-from reconciler.rpc.creation import Creation, Request
+from reconciler.rpc.creation import Creation, Request, template_unknown
 from reconciler.rpc.principals import calling_user
 from reconciler.rpc.waits import Waits, going_away
 from reconciler.store.builds import JobEnds
 from reconciler.store.jobs import JobQueue
-from reconciler.store.workspaces import JobView, TemplateRow, Workspaces
+from reconciler.store.offers import Offer, Offers
+from reconciler.store.workspaces import JobView, Workspaces
 from reconciler.wire.jobs import encode_line
 from reconciler.wire.values import JOB_STATUSES, decode_parameters, decode_uuid
 from reconciler.wire.workspaces import (
@@ -53,6 +54,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
     def __init__(
         self,
         creation: Creation,
+        offers: Offers,
         workspaces: Workspaces,
         queue: JobQueue,
         ends: JobEnds,
@@ -63,6 +65,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         stopping: asyncio.Event,
     ) -> None:
         self._creation = creation
+        self._offers = offers
         self._workspaces = workspaces
         self._queue = queue
         self._ends = ends
@@ -83,12 +86,12 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
                 reason="REQUEST_ID_INVALID",
                 field="request_id",
             )
-        template = await self._find_template(request, caller)
+        offer = await self._find_offer(request, caller)
         owner_id = await self._owner(request.owner, caller)
         _require(
             caller,
             "workspace.create",
-            organization_id=template.organization_id,
+            organization_id=offer.template.organization_id,
             owner_id=owner_id,
         )
         outcome = await self._creation.create(
@@ -104,12 +107,11 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
                 initiator_id=caller.user_id,
                 traceparent=current_traceparent(),
             ),
-            template,
+            offer,
         )
-        view = await self._workspaces.get(outcome.workspace_id, self._clock.now())
         miss = outcome.pool_miss
         return pb.CreateWorkspaceResponse(
-            workspace=encode_workspace(view),
+            workspace=encode_workspace(outcome.workspace),
             warm=miss is None,
             pool_miss=POOL_MISSES[miss] if miss else pb.POOL_MISS_UNSPECIFIED,
             pool_miss_message=POOL_MISS_MESSAGES[miss] if miss else "",
@@ -286,27 +288,19 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         _require(caller, permission, organization_id=view.organization_id, owner_id=view.owner_id)
         return view
 
-    async def _find_template(
-        self, request: pb.CreateWorkspaceRequest, caller: UserPrincipal
-    ) -> TemplateRow:
+    async def _find_offer(self, request: pb.CreateWorkspaceRequest, caller: UserPrincipal) -> Offer:
         if not request.template:
             raise InvalidArgument(
                 "template: empty; name the template", reason="TEMPLATE_MISSING", field="template"
             )
-        template = await self._workspaces.find_template(
-            request.organization or DEFAULT_ORGANIZATION_NAME,
-            request.template,
-            request.version or None,
+        offer = await self._offers.find(
+            request.organization or DEFAULT_ORGANIZATION_NAME, request.template, request.version
         )
-        if template is None or not may(
-            caller, "template.read", organization_id=template.organization_id
+        if offer is None or not may(
+            caller, "template.read", organization_id=offer.template.organization_id
         ):
-            raise NotFound(
-                f'template: there is no template "{request.template[:64]}"',
-                reason="TEMPLATE_UNKNOWN",
-                field="template",
-            )
-        return template
+            raise template_unknown(request.template)
+        return offer
 
     async def _owner(self, username: str, caller: UserPrincipal) -> UUID:
         if not username or username in ("me", caller.username):

@@ -74,7 +74,7 @@ class JobEnds:
             end = _Ending(connection, job, now)
             await end.finish(JobEvent.SUCCEEDED, resources=built.resources)
             deliverable = build["transition"] == "start" and await _settle_claim(
-                connection, build["workspace_id"], now
+                connection, build["workspace_id"], bool(built.replacements), now
             )
             return end.aftermath(build, has_outbox=deliverable)
 
@@ -294,7 +294,10 @@ async def _carry_out(
             if build is not None:
                 await connection.execute(SQL.fail_claim, build["workspace_id"], error)
                 if build["stage"] == "create" and reason == "VALIDATION" and build["preset_id"]:
-                    await connection.execute(SQL.refuse_pool, build["preset_id"])
+                    message = (
+                        f"validation refused a prebuild; the pool waits for a version: {error}"
+                    )
+                    await connection.execute(SQL.refuse_pool, build["preset_id"], message, now)
             return end.aftermath(build)
 
 
@@ -321,8 +324,10 @@ async def _store_agents(
             )
 
 
-async def _settle_claim(connection: Connection, workspace_id: UUID, now: datetime) -> bool:
-    claim = await connection.fetchrow(SQL.settle_claim, workspace_id, now)
+async def _settle_claim(
+    connection: Connection, workspace_id: UUID, has_replacements: bool, now: datetime
+) -> bool:
+    claim = await connection.fetchrow(SQL.settle_claim, workspace_id, now, has_replacements)
     if claim is None:
         return False
     event = PrebuildClaimed(

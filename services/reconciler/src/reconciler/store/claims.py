@@ -1,4 +1,5 @@
-"""The claim: one statement that moves a prebuild to a person, and the cold way when there is none.
+"""The claim: one statement that moves a prebuild to a person, or many to many; and the cold way if
+there is none.
 
 Promises: a prebuild goes to one person, once (the row lock, and a unique claim per workspace); a
 request id leads to one workspace, however often it is repeated; nothing is half moved.
@@ -6,19 +7,25 @@ request id leads to one workspace, however often it is repeated; nothing is half
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 from uuid import UUID
 
 import asyncpg
 
 from reconciler.core.identity import SYSTEM_USER_ID
+from reconciler.core.views import WorkspaceView
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
+from reconciler.store.views import fetch_views_of
 from svckit.errors import AlreadyExists
+from svckit.log import get_logger
 
-__all__ = ["Claimed", "Created", "NewIds", "PastRequest", "Wanted", "WorkspaceMaker"]
+__all__ = ["Claimed", "Claimer", "Created", "NewIds", "PastRequest", "Wanted", "WorkspaceMaker"]
 
+LOG = get_logger(__name__)
 SQL = load_queries("claims")
 BUILDS = load_queries("builds")
 
@@ -52,10 +59,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A prebuild changed hands."""
+    """A prebuild changed hands. `view` is the workspace as the claim left it."""
 
-    workspace_id: UUID
-    job_id: UUID
+    view: WorkspaceView
     provisioner_type: str
 
 
@@ -77,6 +83,14 @@ class PastRequest:
     pool_miss: str
 
 
+class Claimer(Protocol):
+    """Makes claims; `WorkspaceMaker.claim` says what that means."""
+
+    async def claim(self, wanted: Wanted, ids: NewIds, now: datetime) -> Claimed | None:
+        """Moves the oldest eligible prebuild of the preset; None if there is none."""
+        ...
+
+
 class WorkspaceMaker:
     """Gives people workspaces."""
 
@@ -91,11 +105,6 @@ class WorkspaceMaker:
         if row is None:
             return None
         return PastRequest(workspace_id=row["id"], warm=row["warm"], pool_miss=row["pool_miss"])
-
-    async def pool_parameters(self, preset_id: UUID) -> dict[str, str] | None:
-        """The parameters the pool's newest member was built with; None if the pool is empty."""
-        async with self._database.read() as connection:
-            return await connection.fetchval(SQL.find_pool_parameters, preset_id, SYSTEM_USER_ID)
 
     async def claim(self, wanted: Wanted, ids: NewIds, now: datetime) -> Claimed | None:
         """Moves the oldest eligible prebuild of the preset; None if there is none.
@@ -123,16 +132,77 @@ class WorkspaceMaker:
             )
             if row is None:
                 return None
+            views = await fetch_views_of(
+                connection, [row["workspace_id"]], now - self._agent_timeout
+            )
             return Claimed(
-                workspace_id=row["workspace_id"],
-                job_id=ids.job_id,
-                provisioner_type=row["provisioner_type"],
+                view=views[row["workspace_id"]], provisioner_type=row["provisioner_type"]
             )
 
         try:
             return await self._database.transact(work)
         except asyncpg.UniqueViolationError as error:
             raise name_taken(error, wanted.name) from error
+
+    async def claim_many(
+        self, asked: Sequence[tuple[Wanted, NewIds]], now: datetime
+    ) -> list[Claimed | Exception | None]:
+        """Does for each request what `claim` does, in one transaction; what `claim` would raise is
+        returned in its place. No two requests may share an owner and a name, or an owner and a
+        request id. A request that loses a race for its name costs nobody else anything: then each
+        is served by itself.
+        """
+        if len(asked) > 1:
+            try:
+                return await self._database.transact(
+                    lambda connection: self._claim_together(connection, asked, now)
+                )
+            except asyncpg.PostgresError as error:
+                # Somebody took a name or served a request meanwhile, or sent what no database
+                # takes. Find out who it was, and serve the others.
+                LOG.debug("claims are made one by one", count=len(asked), error=error)
+        return [await self._claim_alone(wanted, ids, now) for wanted, ids in asked]
+
+    async def _claim_alone(
+        self, wanted: Wanted, ids: NewIds, now: datetime
+    ) -> Claimed | Exception | None:
+        try:
+            return await self.claim(wanted, ids, now)
+        except Exception as error:
+            return error
+
+    async def _claim_together(
+        self, connection: Connection, asked: Sequence[tuple[Wanted, NewIds]], now: datetime
+    ) -> list[Claimed | Exception | None]:
+        rows = await connection.fetch(
+            SQL.claim_prebuilds,
+            [wanted.preset_id for wanted, _ in asked],
+            SYSTEM_USER_ID,
+            [wanted.owner_id for wanted, _ in asked],
+            [wanted.name for wanted, _ in asked],
+            [wanted.parameters for wanted, _ in asked],
+            [wanted.initiator_id for wanted, _ in asked],
+            [wanted.request_id for wanted, _ in asked],
+            [ids.claim_id for _, ids in asked],
+            [ids.build_id for _, ids in asked],
+            [ids.job_id for _, ids in asked],
+            [wanted.requested_at for wanted, _ in asked],
+            now,
+            now - self._agent_timeout,
+            [wanted.traceparent for wanted, _ in asked],
+        )
+        claimed_ids = [row["workspace_id"] for row in rows if row["workspace_id"] is not None]
+        views = await fetch_views_of(connection, claimed_ids, now - self._agent_timeout)
+        results: list[Claimed | Exception | None] = []
+        for row, (wanted, _) in zip(rows, asked, strict=True):
+            if row["refusal"]:
+                results.append(_refuse(row["refusal"] == "served", wanted.name))
+            elif row["workspace_id"] is None:
+                results.append(None)
+            else:
+                view = views[row["workspace_id"]]
+                results.append(Claimed(view=view, provisioner_type=row["provisioner_type"]))
+        return results
 
     async def create(self, wanted: Wanted, ids: NewIds, pool_miss: str, now: datetime) -> Created:
         """Queues the first build of a new workspace. Raises AlreadyExists as `claim` does."""
@@ -185,7 +255,11 @@ async def insert_workspace(
 
 def name_taken(error: asyncpg.UniqueViolationError, name: str) -> AlreadyExists:
     """Says which of its two promises a request would have broken."""
-    if error.constraint_name == "request_is_served_once":
+    return _refuse(error.constraint_name == "request_is_served_once", name)
+
+
+def _refuse(is_served: bool, name: str) -> AlreadyExists:
+    if is_served:
         return AlreadyExists(
             "this request has been served", reason="REQUEST_SERVED", field="request_id"
         )

@@ -1,5 +1,5 @@
-"""The job queue's rows: acquire, renew, log, release. Ends of jobs are in `builds` and
-`templates`.
+"""The job queue's rows: acquire, renew, log, release. Ends of jobs are in `builds`, tfstate is in
+`tfstates`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "Worker",
     "hold_attempt",
     "insert_lines",
+    "must_be_live",
 ]
 
 SQL = load_queries("jobs")
@@ -183,28 +184,8 @@ class JobQueue:
     async def read_archive(self, job_id: UUID, attempt: int, organization_id: UUID | None) -> bytes:
         """The files of the job's template version, as a gzipped tar."""
         async with self._database.read() as connection:
-            await _must_be_live(connection, job_id, attempt, organization_id)
+            await must_be_live(connection, job_id, attempt, organization_id)
             return await connection.fetchval(SQL.get_archive, job_id)
-
-    async def read_tfstate(
-        self, job_id: UUID, attempt: int, organization_id: UUID | None
-    ) -> bytes | None:
-        """The tfstate a job starts from."""
-        async with self._database.read() as connection:
-            await _must_be_live(connection, job_id, attempt, organization_id)
-            return await connection.fetchval(SQL.get_tfstate, job_id)
-
-    async def keep_tfstate(
-        self, job_id: UUID, attempt: int, organization_id: UUID | None, tfstate: bytes
-    ) -> None:
-        """Stores what a live attempt has made so far."""
-
-        async def work(connection: Connection) -> None:
-            if not await hold_attempt(connection, job_id, attempt, organization_id):
-                raise Aborted(f"job {job_id} has ended", reason="JOB_ENDED")
-            await connection.execute(SQL.update_tfstate, job_id, tfstate)
-
-        await self._database.transact(work)
 
     async def list_lines(self, job_id: UUID, after: int, limit: int) -> tuple[LogLine, ...]:
         """A page of a job's log."""
@@ -251,9 +232,10 @@ class JobQueue:
             await connection.execute(SQL.delete_old_workers, last_seen_before)
 
 
-async def _must_be_live(
+async def must_be_live(
     connection: Connection, job_id: UUID, attempt: int, organization_id: UUID | None
 ) -> None:
+    """Raises Aborted or NotFound unless this is the live attempt of a job that runs."""
     found = await connection.fetchrow(SQL.find_attempt, job_id, organization_id)
     if found is None or found["attempt"] != attempt or JobStatus(found["status"]).is_final:
         await _refuse(connection, job_id, attempt, organization_id)

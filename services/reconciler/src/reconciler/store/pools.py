@@ -7,34 +7,48 @@ its workspace go together.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import asyncpg
 
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import JobStatus
-from reconciler.core.pools import (
-    BuildHistory,
-    MemberRow,
-    PoolHealth,
-    PoolSnapshot,
-    PresetRow,
-    ScheduleRow,
-    Transition,
-)
+from reconciler.core.pools import PoolHealth, PoolSettings, PoolSnapshot
 from reconciler.store.claims import NewIds, Wanted, insert_workspace
 from reconciler.store.db import Connection, Database
+from reconciler.store.pool_rows import (
+    foreign_organizations,
+    read_history,
+    read_member,
+    read_preset,
+    sort_out,
+)
 from reconciler.store.queries import load_queries
 from reconciler.store.workspaces import QueuedBuild, insert_build
 from svckit.errors import NotFound
 
-__all__ = ["PoolTotals", "Pools"]
+__all__ = ["CreationFence", "PoolTotals", "Pools"]
 
 SQL = load_queries("pools")
 BUILDS = load_queries("builds")
+IN_THREAD_FROM = 500
+"""From so many presets on, rows are sorted out beside the event loop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreationFence:
+    """Holds a creation to the picture it was planned by: beside the members known then there may be
+    at most `newcomers_max`. So two who plan at once, because one of them lost its lock and has not
+    noticed, create no more than one of them would have.
+    """
+
+    known_ids: tuple[UUID, ...]
+    newcomers_max: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +61,7 @@ class PoolTotals:
     created: int
     failed: int
     claimed: int
+    resource_replacements: int = 0
 
 
 class Pools:
@@ -60,31 +75,83 @@ class Pools:
         self._failure_lookback = failure_lookback
 
     async def load_snapshot(self, now: datetime) -> PoolSnapshot:
-        """Every pool at one moment."""
+        """Every pool at one moment, with every member."""
         async with self._database.snapshot() as connection:
             paused = bool(await connection.fetchval(SQL.is_paused))
             presets = await connection.fetch(SQL.load_presets, SYSTEM_USER_ID)
             members = await connection.fetch(
-                SQL.load_members, SYSTEM_USER_ID, now - self._agent_timeout
+                SQL.load_members, SYSTEM_USER_ID, now - self._agent_timeout, None
             )
             histories = await connection.fetch(SQL.load_histories, now - self._failure_lookback)
         return PoolSnapshot(
             taken_at=now,
             paused=paused,
-            presets=tuple(map(_read_preset, presets)),
-            members=tuple(map(_read_member, members)),
-            histories=tuple(map(_read_history, histories)),
+            presets=tuple(map(read_preset, presets)),
+            members=tuple(map(read_member, members)),
+            histories=tuple(map(read_history, histories)),
         )
 
+    async def load_for_pass(self, now: datetime, settings: PoolSettings) -> PoolSnapshot:
+        """Every pool at one moment; members only of those that do not rest."""
+        seen_after = now - self._agent_timeout
+        async with self._database.snapshot() as connection:
+            paused = bool(await connection.fetchval(SQL.is_paused))
+            joined = await connection.fetch(SQL.list_joined_organizations, SYSTEM_USER_ID)
+            presets = await connection.fetch(SQL.load_presets, SYSTEM_USER_ID)
+            totals = await connection.fetch(SQL.load_totals, SYSTEM_USER_ID, seen_after)
+            histories = await connection.fetch(SQL.load_histories, now - self._failure_lookback)
+            sort = partial(sort_out, presets, totals, histories, now, settings)
+            found = await asyncio.to_thread(sort) if len(presets) > IN_THREAD_FROM else sort()
+            members: list[asyncpg.Record] = []
+            if found.preset_ids or any(row["preset_id"] is None for row in totals):
+                members = await connection.fetch(
+                    SQL.load_members, SYSTEM_USER_ID, seen_after, found.preset_ids
+                )
+        return PoolSnapshot(
+            taken_at=now,
+            paused=paused,
+            presets=found.presets,
+            members=tuple(map(read_member, members)),
+            histories=found.histories,
+            resting=found.resting,
+            foreign_organization_ids=foreign_organizations(
+                presets, [row["organization_id"] for row in joined]
+            ),
+        )
+
+    async def join_organizations(self, organization_ids: Sequence[UUID], now: datetime) -> int:
+        """Makes the pool's user a member where it is not one; returns where it became one."""
+        async with self._database.read() as connection:
+            return _count(
+                await connection.execute(
+                    SQL.join_organizations, list(organization_ids), SYSTEM_USER_ID, now
+                )
+            )
+
     async def create_prebuild(
-        self, preset_id: UUID, ids: NewIds, name: str, now: datetime
+        self,
+        preset_id: UUID,
+        ids: NewIds,
+        name: str,
+        now: datetime,
+        *,
+        fence: CreationFence | None = None,
+        traceparent: str = "",
     ) -> QueuedBuild | None:
-        """Queues a new member; None if its version is no longer active or its pool has stopped."""
+        """Queues a new member; None if its version is no longer active, its pool has stopped, or
+        the fence says that there are enough.
+        """
 
         async def work(connection: Connection) -> QueuedBuild | None:
             preset = await connection.fetchrow(SQL.check_creatable, preset_id)
             if preset is None:
                 return None
+            if fence is not None:
+                newcomers = await connection.fetchval(
+                    SQL.count_newcomers, preset_id, SYSTEM_USER_ID, fence.known_ids
+                )
+                if newcomers >= fence.newcomers_max:
+                    return None
             wanted = Wanted(
                 organization_id=preset["organization_id"],
                 template_id=preset["template_id"],
@@ -96,7 +163,7 @@ class Pools:
                 parameters=preset["parameters"],
                 request_id=None,
                 requested_at=now,
-                traceparent="",
+                traceparent=traceparent,
             )
             provisioner_type = await insert_workspace(connection, wanted, ids, now=now)
             return QueuedBuild(
@@ -232,7 +299,9 @@ class Pools:
             )
 
     async def resume(self, preset_id: UUID, now: datetime) -> bool:
-        """Lets a stopped pool try one build; returns whether it had stopped."""
+        """Lets a pool at its hard limit try one build; returns whether it was at its limit. What
+        validation refused waits for a new version.
+        """
         async with self._database.read() as connection:
             return await connection.fetchval(SQL.resume_pool, preset_id, now) is not None
 
@@ -251,59 +320,3 @@ class Pools:
 
 def _count(tag: str) -> int:
     return int(tag.rpartition(" ")[2])
-
-
-def _read_preset(r: asyncpg.Record) -> PresetRow:
-    return PresetRow(
-        preset_id=r["id"],
-        preset_name=r["name"],
-        template_id=r["template_id"],
-        template_name=r["template_name"],
-        template_version_id=r["version_id"],
-        template_version_name=r["version_name"],
-        organization_id=r["organization_id"],
-        organization_name=r["organization_name"],
-        is_version_active=r["is_active"],
-        is_template_retired=r["template_deleted"],
-        instances=r["instances"] or 0,
-        ttl_seconds=r["ttl_seconds"],
-        schedules=tuple(
-            ScheduleRow(cron=s["cron"], instances=s["instances"]) for s in r["schedules"]
-        ),
-        timezone=r["timezone"],
-        health=PoolHealth(r["health"]),
-        resumed_at=r["resumed_at"],
-        paused=r["is_paused"],
-    )
-
-
-def _read_member(r: asyncpg.Record) -> MemberRow:
-    job = JobStatus(r["latest_job_status"])
-    is_started = r["latest_transition"] == "start" and job is JobStatus.SUCCEEDED
-    return MemberRow(
-        workspace_id=r["id"],
-        preset_id=r["preset_id"],
-        template_version_id=r["latest_template_version_id"],
-        created_at=r["created_at"],
-        build_number=r["latest_build_number"],
-        transition=Transition(r["latest_transition"]),
-        job=job,
-        is_picked_up=job is not JobStatus.PENDING,
-        is_ready=is_started and r["is_ready"],
-        started_at=r["latest_build_finished_at"] if is_started else None,
-        first_ready_at=r["ready_at"],
-        is_invalidated=r["invalidated_at"] is not None,
-        delete_failure_count=r["delete_failures"],
-        delete_failed_at=r["delete_failed_at"],
-    )
-
-
-def _read_history(r: asyncpg.Record) -> BuildHistory:
-    return BuildHistory(
-        preset_id=r["preset_id"],
-        recent_failure_count=r["recent_failures"],
-        consecutive_failure_count=r["consecutive_failures"],
-        last_failed_at=r["last_failed_at"],
-        last_failed_created_at=r["last_failed_created_at"],
-        last_succeeded_created_at=r["last_succeeded_created_at"],
-    )

@@ -18,6 +18,7 @@ QUERY_FILES = (
     "gateway",
     "identity",
     "jobs",
+    "metrics",
     "outbox",
     "pools",
     "system",

@@ -10,10 +10,11 @@ from uuid import UUID
 
 import asyncpg
 
-from reconciler.core.views import AgentView, ClaimView, WorkspaceView
+from reconciler.core.views import WorkspaceView
 from reconciler.store.db import Connection, Database
 from reconciler.store.jobs import SQL as JOBS
 from reconciler.store.queries import load_queries
+from reconciler.store.views import fetch_views
 from svckit.errors import FailedPrecondition, NotFound
 
 __all__ = [
@@ -102,8 +103,8 @@ class Workspaces:
         """Workspaces, newest first; deleted ones only by id."""
         created, below = before or (None, None)
         async with self._database.read() as connection:
-            records = await connection.fetch(
-                SQL.list_workspaces,
+            return await fetch_views(
+                connection,
                 list_or_none(ids),
                 owner_id,
                 template,
@@ -116,12 +117,6 @@ class Workspaces:
                 name,
                 now - self._agent_timeout,
             )
-            positions = {
-                r["job_id"]: await connection.fetchval(JOBS.queue_position, r["job_id"])
-                for r in records
-                if r["job_status"] == "pending"
-            }
-        return tuple(_read_workspace(r, positions.get(r["job_id"], 0)) for r in records)
 
     async def get(self, workspace_id: UUID, now: datetime) -> WorkspaceView:
         """One workspace, deleted or not; raises NotFound."""
@@ -301,55 +296,3 @@ async def insert_build(
 
 def list_or_none(values: Sequence[UUID] | None) -> list[UUID] | None:
     return None if values is None else list(values)
-
-
-def _read_workspace(r: asyncpg.Record, queue_position: int) -> WorkspaceView:
-    return WorkspaceView(
-        id=r["id"],
-        organization_id=r["organization_id"],
-        owner_id=r["owner_id"],
-        owner_name=r["owner_name"],
-        is_prebuild=r["is_system"],
-        name=r["name"],
-        template_id=r["template_id"],
-        template_name=r["template_name"],
-        preset_name=r["preset_name"],
-        preset_id=r["preset_id"],
-        created_at=r["created_at"],
-        deleted_at=r["deleted_at"],
-        pool_miss=r["pool_miss"],
-        build_id=r["build_id"],
-        build_number=r["number"],
-        transition=r["transition"],
-        job_id=r["job_id"],
-        job_status=r["job_status"],
-        job_error=r["job_error"],
-        version_id=r["template_version_id"],
-        version_name=r["version_name"],
-        reason=r["reason"],
-        build_created_at=r["build_created_at"],
-        queue_position=queue_position,
-        agents=tuple(
-            AgentView(
-                id=UUID(a["id"]),
-                name=a["name"],
-                lifecycle=a["lifecycle"],
-                is_connected=bool(a["connected"]),
-                last_seen_at=datetime.fromisoformat(a["last_seen_at"])
-                if a["last_seen_at"]
-                else None,
-            )
-            for a in r["agents"] or ()
-        ),
-        claim=ClaimView(
-            id=r["claim_id"],
-            requested_at=r["requested_at"],
-            claimed_at=r["claimed_at"],
-            built_at=r["built_at"],
-            delivered_at=r["delivered_at"],
-            applied_at=r["applied_at"],
-            error=r["claim_error"],
-        )
-        if r["claim_id"]
-        else None,
-    )

@@ -11,12 +11,16 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from opentelemetry import metrics
+
 from bus.api import Bus
 from bus.nats import connect_nats
 from reconciler.core.checks import Check
 from reconciler.core.pools import PoolSettings, concurrency_limit
+from reconciler.loops.claims import ClaimBatches
 from reconciler.loops.hints import BusHints
 from reconciler.loops.listen import listen
+from reconciler.loops.metrics import MetricsLoop, PoolMetrics
 from reconciler.loops.outbox import OutboxLoop
 from reconciler.loops.pool import PoolLoop
 from reconciler.loops.reaper import Reaper, ReaperSettings
@@ -29,14 +33,18 @@ from reconciler.rpc.system import SystemServicer
 from reconciler.rpc.templates import TemplateServicer
 from reconciler.rpc.workspaces import WorkspaceServicer
 from reconciler.store.builds import JobEnds
+from reconciler.store.cipher import StateCipher
 from reconciler.store.claims import WorkspaceMaker
 from reconciler.store.db import Database, open_database
 from reconciler.store.gateway import Agents
 from reconciler.store.identity import Identities, ensure_bootstrap
 from reconciler.store.jobs import JobQueue
+from reconciler.store.metrics import Measures
 from reconciler.store.migrate import migrate
+from reconciler.store.offers import Offers
 from reconciler.store.outbox import Outbox
 from reconciler.store.pools import Pools
+from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
 from reconciler.wiring.settings import ReconcilerSettings
 from svckit.addresses import write_port_file
@@ -61,13 +69,13 @@ LOG = get_logger(__name__)
 
 async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
     """Serves until the group is asked to stop."""
-    url = settings.read_database_url()
+    url, cipher = settings.read_database_url(), settings.read_state_cipher()
     async with open_database(url, pool_max=settings.database_pool_max) as database:
         await _prepare(settings, database)
         bus = await connect_nats(settings.nats_url.get_secret_value(), name="reconciler")
         try:
             async with RunGroup(group.stopping) as loops:
-                await _serve(settings, database, bus, loops)
+                await _serve(settings, database, cipher, bus, loops)
         finally:
             await bus.close()
 
@@ -88,7 +96,11 @@ async def _prepare(settings: ReconcilerSettings, database: Database) -> None:
 
 
 async def _serve(
-    settings: ReconcilerSettings, database: Database, bus: Bus, loops: RunGroup
+    settings: ReconcilerSettings,
+    database: Database,
+    cipher: StateCipher,
+    bus: Bus,
+    loops: RunGroup,
 ) -> None:
     clock, entropy = SystemClock(), SystemEntropy()
     agent_timeout = timedelta(seconds=settings.agent_timeout_seconds)
@@ -96,6 +108,9 @@ async def _serve(
 
     hints = BusHints(bus)
     queue = JobQueue(database)
+    tfstates = Tfstates(database, cipher)
+    if unreadable := await tfstates.count_unreadable():
+        LOG.error("no key of the state key file opens some tfstate", total=unreadable)
     ends = JobEnds(database)
     workspaces = Workspaces(database, agent_timeout=agent_timeout)
     pools = Pools(
@@ -104,7 +119,10 @@ async def _serve(
         failure_lookback=timedelta(seconds=settings.pool_failure_lookback_seconds),
     )
     maker = WorkspaceMaker(database, agent_timeout=agent_timeout)
-    creation = Creation(maker, workspaces, pools, hints, clock, new_id)
+    claims = ClaimBatches(maker, clock)
+    offers = Offers(workspaces, clock)
+    creation = Creation(maker, claims, workspaces, offers, pools, hints, clock, new_id)
+    instruments = PoolMetrics(metrics.get_meter("reconciler"))
     pool_loop = PoolLoop(
         database,
         pools,
@@ -116,7 +134,9 @@ async def _serve(
         settings=pool_settings,
         concurrency=concurrency_limit(settings.database_pool_max),
         tick_seconds=settings.reconcile_tick_seconds,
+        observer=instruments,
     )
+    figures = MetricsLoop(pools, Measures(database), instruments, clock, entropy, pool_settings)
     reaper = Reaper(
         database,
         queue,
@@ -136,6 +156,7 @@ async def _serve(
     )
     provisioner = ProvisionerServicer(
         queue,
+        tfstates,
         ends,
         hints,
         hints,
@@ -149,7 +170,7 @@ async def _serve(
     )
     templates = TemplateServicer(database, hints, clock, new_id)
     people = WorkspaceServicer(
-        creation, workspaces, queue, ends, hints, hints, clock, new_id, loops.stopping
+        creation, offers, workspaces, queue, ends, hints, hints, clock, new_id, loops.stopping
     )
     operators = PoolServicer(
         database, pools, hints, hints, clock, new_id, pool_settings, loops.stopping
@@ -173,11 +194,13 @@ async def _serve(
         settings.reflection,
     )
 
+    loops.start("claims", claims.run)
     loops.start("hints", hints.run)
     loops.start("listen", partial(listen, bus, hints, clock))
     loops.start("outbox", outbox.run)
     loops.start("reaper", reaper.run)
     loops.start("pool", pool_loop.run)
+    loops.start("metrics", figures.run)
     port = await server.start()
     write_port_file(settings.port_file, port)
     try:

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
-from svckit.errors import InvalidArgument
+from reconciler.store.cipher import StateCipher, cipher_from_text
+from svckit.errors import InvalidArgument, StartFailed
 from svckit.settings import ServiceSettings
 
 __all__ = ["ReconcilerSettings"]
@@ -35,6 +36,13 @@ class ReconcilerSettings(ServiceSettings):
     agent_url: str = Field(
         default="http://127.0.0.1:7443",
         description="Where agents find their gateway, as templates see it",
+    )
+    state_key_file: Path | None = Field(
+        default=None,
+        description="Secrets that encrypt tfstate, one a line; the first encrypts, all decrypt",
+    )
+    allow_plain_state: bool = Field(
+        default=False, description="Store tfstate, and the secrets in it, in clear without a key"
     )
     migrate: bool = Field(default=True, description="Bring the schema up to date before serving")
     bootstrap_owner_token_file: Path | None = Field(
@@ -104,3 +112,22 @@ class ReconcilerSettings(ServiceSettings):
                 field="database_url",
             )
         return url
+
+    def read_state_cipher(self) -> StateCipher:
+        """What encrypts tfstate; raises StartFailed without a key, unless plain was asked for."""
+        if self.state_key_file is None:
+            if self.allow_plain_state:
+                return StateCipher([])
+            raise StartFailed(
+                "state_key_file: missing; tfstate holds secrets and is stored encrypted. Give"
+                " --state-key-file or WARMPOOL_RECONCILER_STATE_KEY_FILE a file with a random"
+                " line, or set allow_plain_state to store it in clear"
+            )
+        try:
+            return cipher_from_text(self.state_key_file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise StartFailed(
+                f"state_key_file: cannot read {self.state_key_file}: {error}"
+            ) from error
+        except InvalidArgument as error:
+            raise StartFailed(f"{error.message} ({self.state_key_file})") from error

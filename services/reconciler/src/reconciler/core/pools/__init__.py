@@ -12,8 +12,10 @@ from reconciler.core.pools.actions import (
     MarkHardLimited,
     MarkHealthy,
 )
+from reconciler.core.pools.claim_steps import CLAIM_STEPS, ClaimStep, find_claim_steps
 from reconciler.core.pools.counts import PoolCounts, count_pool
 from reconciler.core.pools.eligibility import PoolMiss, explain_pool_miss, is_eligible
+from reconciler.core.pools.figures import PoolFigures, read_figures
 from reconciler.core.pools.plan import (
     PoolPlan,
     PresetPlan,
@@ -21,6 +23,7 @@ from reconciler.core.pools.plan import (
     plan,
     preset_states,
 )
+from reconciler.core.pools.resting import MemberTotals, is_resting
 from reconciler.core.pools.settings import PoolSettings, concurrency_limit
 from reconciler.core.pools.snapshot import (
     BuildHistory,
@@ -28,23 +31,30 @@ from reconciler.core.pools.snapshot import (
     PoolHealth,
     PoolSnapshot,
     PresetRow,
+    RestingPool,
     ScheduleRow,
     Transition,
 )
 from reconciler.core.pools.state import PresetState
+from reconciler.core.pools.waking import LOOK_AGAIN_WITHIN, wait_seconds
 
 __all__ = [
+    "CLAIM_STEPS",
+    "LOOK_AGAIN_WITHIN",
     "Action",
     "BackOffUntil",
     "BuildHistory",
     "CancelPendingCreations",
+    "ClaimStep",
     "CreatePrebuild",
     "DeletePrebuild",
     "DeleteReason",
     "MarkHardLimited",
     "MarkHealthy",
     "MemberRow",
+    "MemberTotals",
     "PoolCounts",
+    "PoolFigures",
     "PoolHealth",
     "PoolMiss",
     "PoolPlan",
@@ -53,13 +63,18 @@ __all__ = [
     "PresetPlan",
     "PresetRow",
     "PresetState",
+    "RestingPool",
     "ScheduleRow",
     "Transition",
     "can_skip_reconciliation",
     "concurrency_limit",
     "count_pool",
     "explain_pool_miss",
+    "find_claim_steps",
     "is_eligible",
+    "is_resting",
     "plan",
     "preset_states",
+    "read_figures",
+    "wait_seconds",
 ]

@@ -37,7 +37,8 @@ from reconciler.core.pools.snapshot import (
 from reconciler.core.pools.standing import Standing, find_standing
 from reconciler.core.pools.state import PresetState
 from reconciler.core.pools.strategies import STRATEGIES
-from reconciler.core.pools.strategies.undeleted import is_deletion_due
+from reconciler.core.pools.strategies.undeleted import deletion_due_at, is_deletion_due
+from reconciler.core.pools.waking import find_expiry, find_schedule_change, find_wake
 
 __all__ = ["PoolPlan", "PresetPlan", "can_skip_reconciliation", "plan", "preset_states"]
 
@@ -65,6 +66,8 @@ class PoolPlan:
     """What is to be done. Presets without anything to look at are in `presets_total` only.
 
     `orphan_actions` are for members whose preset is gone. `jobs_in_flight` was counted before.
+    `look_again_at` is when time alone may make another plan of the same rows; a pool whose plan has
+    an action is looked at before that anyway.
     """
 
     taken_at: datetime
@@ -72,6 +75,7 @@ class PoolPlan:
     presets: tuple[PresetPlan, ...] = ()
     orphan_actions: tuple[Action, ...] = ()
     jobs_in_flight: int = 0
+    look_again_at: datetime | None = None
     paused: bool = False
 
     @property
@@ -93,7 +97,7 @@ class PoolPlan:
 
 def plan(snapshot: PoolSnapshot, settings: PoolSettings) -> PoolPlan:
     """What to do about a snapshot."""
-    total = len(snapshot.presets)
+    total = len(snapshot.presets) + len(snapshot.resting)
     jobs_in_flight = sum(1 for member in snapshot.members if member.job in _IN_FLIGHT)
     if snapshot.paused:
         return PoolPlan(
@@ -133,6 +137,7 @@ def plan(snapshot: PoolSnapshot, settings: PoolSettings) -> PoolPlan:
         ),
         orphan_actions=tuple(granted[0]),
         jobs_in_flight=jobs_in_flight,
+        look_again_at=min(_wakes(snapshot, states, orphans, settings), default=None),
     )
 
 
@@ -162,6 +167,30 @@ def can_skip_reconciliation(state: PresetState) -> bool:
 
 
 _IN_FLIGHT = frozenset({JobStatus.PENDING, JobStatus.RUNNING, JobStatus.CANCELING})
+
+
+def _wakes(
+    snapshot: PoolSnapshot,
+    states: Iterable[PresetState],
+    orphans: Iterable[MemberRow],
+    settings: PoolSettings,
+) -> Iterator[datetime]:
+    now = snapshot.taken_at
+    for state in states:
+        if wake_at := find_wake(state):
+            yield wake_at
+    for pool in snapshot.resting:
+        if changes_at := find_schedule_change(pool.preset, now):
+            yield changes_at
+        if pool.oldest_created_at is not None and (
+            expires_at := find_expiry(pool.preset, pool.oldest_created_at)
+        ):
+            yield expires_at
+    for member in orphans:
+        if find_standing(member) is Standing.DELETE_FAILED:
+            due_at = deletion_due_at(member, settings)
+            if due_at is not None and due_at > now:
+                yield due_at
 
 
 def _close(

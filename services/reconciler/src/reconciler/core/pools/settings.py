@@ -26,7 +26,7 @@ class PoolSettings:
 
 
 def concurrency_limit(database_pool_max: int) -> int:
-    """How many actions may be applied at once: half of the database pool, at least one.
+    """How many connections a pass may use at once: half of the database pool, at least one.
 
     The other half stays with people's requests, so the pool can never starve them.
     """

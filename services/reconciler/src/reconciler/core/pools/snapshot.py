@@ -1,7 +1,8 @@
 """What the pool knew at one moment: the rows a plan is made of.
 
 Promises: immutable, and complete. Every preset that asks for a pool or still has a member is here,
-and every workspace that the system user owns and that is not deleted, whatever its builds did. A
+and every workspace that the system user owns and that is not deleted, whatever its builds did; for
+a pool at rest, its number stands for its members. A
 workspace that has been claimed is not the system user's any more, so it can never appear, and so
 no plan can touch it. `taken_at` is the only "now" a plan knows.
 """
@@ -21,6 +22,7 @@ __all__ = [
     "PoolHealth",
     "PoolSnapshot",
     "PresetRow",
+    "RestingPool",
     "ScheduleRow",
     "Transition",
 ]
@@ -131,11 +133,26 @@ class BuildHistory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RestingPool:
+    """A pool with exactly the members it wants, all of them ready: nothing is to be decided."""
+
+    preset: PresetRow
+    member_count: int = 0
+    oldest_created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSnapshot:
-    """Every pool at one moment, read in one transaction. `paused` is the global switch."""
+    """Every pool at one moment, read in one transaction. `paused` is the global switch.
+
+    A preset is in `presets`, with its members in `members`, or in `resting`.
+    `foreign_organization_ids` are those that keep pools and of which the system user is no member.
+    """
 
     taken_at: datetime
     presets: tuple[PresetRow, ...]
     members: tuple[MemberRow, ...]
     histories: tuple[BuildHistory, ...] = ()
+    resting: tuple[RestingPool, ...] = ()
     paused: bool = False
+    foreign_organization_ids: tuple[UUID, ...] = ()

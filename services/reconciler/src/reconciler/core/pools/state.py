@@ -26,7 +26,7 @@ from reconciler.core.schedules.schedule import (
     parse_timezone,
 )
 
-__all__ = ["Census", "PresetState", "take_census"]
+__all__ = ["Census", "PresetState", "Timetable", "read_timetable", "take_census"]
 
 _TIMETABLES_MAX: Final = 16_384  # sets of schedules, a kilobyte or so each
 
@@ -86,7 +86,7 @@ class PresetState:
             return 0
         if not preset.schedules:
             return preset.instances
-        table = _read_schedules(preset.schedules, preset.timezone)
+        table = read_timetable(preset.schedules, preset.timezone)
         if table.zone is None:
             return preset.instances
         return desired_size(table.schedules, table.zone, preset.instances, self.now)
@@ -95,7 +95,7 @@ class PresetState:
     def schedule_error(self) -> str:
         """What is wrong with the schedules, so that the default holds; empty if nothing is."""
         schedules = self.preset.schedules
-        return _read_schedules(schedules, self.preset.timezone).error if schedules else ""
+        return read_timetable(schedules, self.preset.timezone).error if schedules else ""
 
     @property
     def excess(self) -> int:
@@ -124,7 +124,7 @@ class PresetState:
 
 
 @dataclass(frozen=True, slots=True)
-class _Timetable:
+class Timetable:
     """Schedules as they were read; without a zone, the error says why they could not be."""
 
     schedules: tuple[Schedule, ...]
@@ -133,13 +133,14 @@ class _Timetable:
 
 
 @lru_cache(maxsize=_TIMETABLES_MAX)
-def _read_schedules(rows: tuple[ScheduleRow, ...], timezone: str) -> _Timetable:
+def read_timetable(rows: tuple[ScheduleRow, ...], timezone: str) -> Timetable:
+    """Reads the schedules of a preset, once for all presets that have the same."""
     try:
         zone = parse_timezone(timezone)
         schedules = tuple(parse_schedule(row.cron, row.instances) for row in rows)
     except ScheduleInvalid as error:
-        return _Timetable((), None, str(error))
-    return _Timetable(schedules, zone)
+        return Timetable((), None, str(error))
+    return Timetable(schedules, zone)
 
 
 def take_census(

@@ -153,6 +153,7 @@ CREATE TABLE jobs (
 ALTER TABLE template_versions ADD CONSTRAINT version_has_an_import_job FOREIGN KEY (job_id) REFERENCES jobs DEFERRABLE INITIALLY DEFERRED;
 CREATE INDEX jobs_waiting ON jobs (is_system, created_at, id) WHERE status = 'pending';
 CREATE INDEX jobs_in_hand ON jobs (heartbeat_at) WHERE status IN ('running', 'canceling');
+CREATE INDEX jobs_the_pool_lost ON jobs (template_version_id) WHERE is_system AND status = 'failed';
 
 CREATE TABLE job_logs (
     job_id     uuid NOT NULL REFERENCES jobs ON DELETE CASCADE,
@@ -214,9 +215,11 @@ CREATE TABLE workspaces (
 CREATE UNIQUE INDEX workspace_name_is_unique ON workspaces (owner_id, name) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX request_is_served_once ON workspaces (owner_id, request_id);
 CREATE INDEX workspaces_by_preset ON workspaces (preset_id, created_at) WHERE born_in_pool;
-CREATE INDEX workspaces_of_the_pool ON workspaces (preset_id, created_at) WHERE born_in_pool AND deleted_at IS NULL;
+-- A claimed workspace leaves the range of the pool's user, so a claim never walks past those before it.
+CREATE INDEX workspaces_of_the_pool ON workspaces (owner_id, preset_id, created_at, id) WHERE born_in_pool AND deleted_at IS NULL;
 CREATE INDEX workspaces_by_owner ON workspaces (owner_id, created_at DESC, id);
 CREATE INDEX workspaces_newest_first ON workspaces (created_at DESC, id);
+CREATE INDEX workspaces_by_pool_miss ON workspaces (pool_miss) WHERE pool_miss <> '';
 CREATE INDEX workspaces_by_template ON workspaces (template_id) WHERE deleted_at IS NULL;
 
 CREATE TABLE workspace_builds (
@@ -236,6 +239,7 @@ CREATE TABLE workspace_builds (
     finished_at         timestamptz,
     CONSTRAINT build_number_is_unique UNIQUE (workspace_id, number)
 );
+CREATE INDEX builds_of_never_ready ON workspace_builds (workspace_id) WHERE reason = 'never_ready';
 ALTER TABLE workspaces ADD CONSTRAINT latest_build_exists FOREIGN KEY (latest_build_id) REFERENCES workspace_builds DEFERRABLE INITIALLY DEFERRED;
 
 CREATE TABLE agents (
@@ -281,9 +285,12 @@ CREATE TABLE claims (
     built_at     timestamptz,
     delivered_at timestamptz,
     applied_at   timestamptz,
+    has_replacements boolean NOT NULL DEFAULT false,
     error        text NOT NULL DEFAULT ''
 );
 CREATE INDEX claims_by_preset ON claims (preset_id);
+CREATE INDEX claims_under_way ON claims (claimed_at) WHERE applied_at IS NULL;
+CREATE INDEX claims_by_end ON claims (applied_at) WHERE applied_at IS NOT NULL;
 
 CREATE TABLE claim_deliveries (
     claim_id     uuid NOT NULL REFERENCES claims ON DELETE CASCADE,

@@ -89,8 +89,8 @@ RETURNING id;
 
 -- name: settle_claim
 -- Makes a workspace's claim deliverable once a start build under the claimant has succeeded; no row if there is none to settle.
--- $1 workspace, $2 now
-UPDATE claims SET built_at = $2, error = '' WHERE workspace_id = $1 AND built_at IS NULL
+-- $1 workspace, $2 now, $3 did the build replace a resource
+UPDATE claims SET built_at = $2, error = '', has_replacements = $3 WHERE workspace_id = $1 AND built_at IS NULL
 RETURNING id, workspace_id, claimant_id;
 
 -- name: fail_claim
@@ -99,6 +99,12 @@ RETURNING id, workspace_id, claimant_id;
 UPDATE claims SET error = $2 WHERE workspace_id = $1 AND built_at IS NULL;
 
 -- name: refuse_pool
--- Stops a pool whose template or values no retry can mend.
--- $1 preset
-UPDATE presets SET health = 'validation_failed' WHERE id = $1 AND health = 'healthy';
+-- Stops a pool whose template or values no retry can mend, and tells its admins, once.
+-- $1 preset, $2 message, $3 now
+WITH refused AS (
+    UPDATE presets SET health = 'validation_failed' WHERE id = $1 AND health <> 'validation_failed' RETURNING id, template_version_id
+)
+INSERT INTO notifications (key, organization_id, kind, message, created_at)
+SELECT 'pool.validation_failed/' || refused.id, t.organization_id, 'pool.validation_failed', $2, $3
+FROM refused JOIN template_versions v ON v.id = refused.template_version_id JOIN templates t ON t.id = v.template_id
+ON CONFLICT DO NOTHING;

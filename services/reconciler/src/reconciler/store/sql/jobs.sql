@@ -149,7 +149,7 @@ WHERE j.id = $1;
 -- name: get_tfstate
 -- Reads the newest tfstate that exists before or in a job's build.
 -- $1 job
-SELECT p.tfstate FROM workspace_builds b
+SELECT p.workspace_id, p.tfstate FROM workspace_builds b
 JOIN workspace_builds p ON p.workspace_id = b.workspace_id AND p.number <= b.number
 WHERE b.job_id = $1 AND p.tfstate IS NOT NULL
 ORDER BY p.number DESC LIMIT 1;
@@ -159,6 +159,19 @@ ORDER BY p.number DESC LIMIT 1;
 -- $1 job, $2 the tfstate
 UPDATE workspace_builds SET tfstate = $2 WHERE job_id = $1;
 
+-- name: find_workspace_of_job
+-- Whose build a job runs.
+-- $1 job
+SELECT workspace_id FROM workspace_builds WHERE job_id = $1;
+
+-- name: list_tfstate_headers
+-- The first bytes of every living workspace's newest tfstate: they say which key it needs.
+SELECT substring(newest.tfstate FROM 1 FOR 16) AS header
+FROM workspaces w, LATERAL (
+    SELECT b.tfstate FROM workspace_builds b WHERE b.workspace_id = w.id AND b.tfstate IS NOT NULL ORDER BY b.number DESC LIMIT 1
+) newest
+WHERE w.deleted_at IS NULL;
+
 -- name: insert_job
 -- Queues a job.
 -- $1 id, $2 organization, $3 kind, $4 provisioner type, $5 tags, $6 version, $7 initiator, $8 is it the pool's, $9 parameters,
@@ -167,9 +180,13 @@ INSERT INTO jobs (id, organization_id, kind, provisioner_type, tags, template_ve
                   traceparent, created_at, pending_since)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11);
 
--- name: queue_position
--- How many jobs are before this one.
--- $1 job
-SELECT count(*) FROM jobs j, jobs mine
-WHERE mine.id = $1 AND mine.status = 'pending' AND j.status = 'pending' AND j.organization_id = mine.organization_id
-  AND (j.is_system, j.created_at, j.id) <= (mine.is_system, mine.created_at, mine.id);
+-- name: queue_positions
+-- How many jobs of the same organization are before each of these; no row for one that is not pending.
+-- $1 jobs
+SELECT q.id, q.position
+FROM (
+    SELECT j.id, row_number() OVER (PARTITION BY j.organization_id ORDER BY j.is_system, j.created_at, j.id) - 1 AS position
+    FROM jobs j
+    WHERE j.status = 'pending' AND j.is_system <= (SELECT bool_or(mine.is_system) FROM jobs mine WHERE mine.id = ANY ($1::uuid[]))
+) q
+WHERE q.id = ANY ($1::uuid[]);

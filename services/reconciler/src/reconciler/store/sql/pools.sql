@@ -15,9 +15,26 @@ WHERE p.instances IS NOT NULL
        OR EXISTS (SELECT FROM workspaces w WHERE w.preset_id = p.id AND w.owner_id = $1 AND w.deleted_at IS NULL AND w.born_in_pool))
 ORDER BY o.name, t.name, p.name, v.created_at;
 
--- name: load_members
--- Every prebuild, with its latest build and what its agents say.
+-- name: load_totals
+-- How many members each preset has, and of how many nothing can be said against: started, of the preset's version, ready, connected.
 -- $1 the pool's user, $2 agents seen after this are connected
+SELECT w.preset_id, count(*) AS total, min(w.created_at) AS oldest_created_at,
+       count(*) FILTER (
+           WHERE a.is_ready AND w.latest_transition = 'start' AND w.latest_job_status = 'succeeded' AND w.invalidated_at IS NULL
+             AND w.latest_template_version_id = p.template_version_id) AS plain
+FROM workspaces w
+LEFT JOIN presets p ON p.id = w.preset_id
+LEFT JOIN (
+    SELECT workspace_id, bool_and(lifecycle = 'ready' AND last_seen_at IS NOT NULL AND last_seen_at > $2
+                                  AND (disconnected_at IS NULL OR disconnected_at < last_seen_at)) AS is_ready
+    FROM agents WHERE deleted_at IS NULL GROUP BY workspace_id
+) a ON a.workspace_id = w.id
+WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
+GROUP BY w.preset_id;
+
+-- name: load_members
+-- The prebuilds of some presets, with their latest builds and what their agents say.
+-- $1 the pool's user, $2 agents seen after this are connected, $3 presets, null for all; those without a preset are always included
 SELECT w.id, w.preset_id, w.latest_template_version_id, w.created_at, w.invalidated_at, w.latest_transition, w.latest_job_status,
        w.latest_build_number, w.latest_build_finished_at, coalesce(a.is_ready, false) AS is_ready, a.ready_at,
        coalesce(d.failures, 0) AS delete_failures, d.failed_at AS delete_failed_at
@@ -34,22 +51,35 @@ LEFT JOIN LATERAL (
     WHERE w.latest_transition = 'delete' AND b.workspace_id = w.id AND b.transition = 'delete' AND j.status IN ('failed', 'canceled')
 ) d ON true
 WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
+  AND ($3::uuid[] IS NULL OR w.preset_id = ANY ($3) OR w.preset_id IS NULL)
 ORDER BY w.preset_id, w.created_at, w.id;
 
 -- name: load_histories
--- How creations of active pools ended: the first build failed, the member was deleted as never ready, or it went well.
+-- How creations of active pools ended, if any went wrong: the first build failed, or the member was deleted as never ready.
 -- $1 failures since then are recent
-WITH ends AS (
-    SELECT w.preset_id, w.created_at, coalesce(d.created_at, j.finished_at) AS ended_at, j.status = 'failed' OR d.created_at IS NOT NULL AS failed
+WITH troubled AS (
+    SELECT w.preset_id
     FROM templates t
-    JOIN presets p ON p.template_version_id = t.active_version_id AND p.instances IS NOT NULL
+    JOIN jobs j ON j.template_version_id = t.active_version_id AND j.is_system AND j.status = 'failed'
+    JOIN workspace_builds b ON b.job_id = j.id AND b.number = 1
+    JOIN workspaces w ON w.id = b.workspace_id AND w.born_in_pool
+    WHERE t.deleted_at IS NULL
+    UNION
+    SELECT w.preset_id
+    FROM workspace_builds n
+    JOIN workspaces w ON w.id = n.workspace_id AND w.born_in_pool
+    WHERE n.reason = 'never_ready'
+), ends AS (
+    SELECT w.preset_id, w.created_at, coalesce(d.created_at, j.finished_at) AS ended_at, j.status = 'failed' OR d.created_at IS NOT NULL AS failed
+    FROM troubled
+    JOIN presets p ON p.id = troubled.preset_id AND p.instances IS NOT NULL
+    JOIN templates t ON t.active_version_id = p.template_version_id AND t.deleted_at IS NULL
     JOIN workspaces w ON w.preset_id = p.id AND w.born_in_pool
     JOIN workspace_builds b ON b.workspace_id = w.id AND b.number = 1
     JOIN jobs j ON j.id = b.job_id AND j.status IN ('failed', 'succeeded')
     LEFT JOIN LATERAL (
         SELECT min(n.created_at) AS created_at FROM workspace_builds n WHERE n.workspace_id = w.id AND n.reason = 'never_ready'
     ) d ON true
-    WHERE t.deleted_at IS NULL
 ), successes AS (
     SELECT preset_id, max(ended_at) AS last_at, max(created_at) AS last_created_at FROM ends WHERE NOT failed GROUP BY preset_id
 )
@@ -61,6 +91,18 @@ SELECT e.preset_id,
        max(s.last_created_at) AS last_succeeded_created_at
 FROM ends e LEFT JOIN successes s USING (preset_id)
 GROUP BY e.preset_id;
+
+-- name: list_joined_organizations
+-- Which organizations a user belongs to.
+-- $1 the pool's user
+SELECT organization_id FROM organization_members WHERE user_id = $1;
+
+-- name: join_organizations
+-- Makes a user a member without roles, where it is not one.
+-- $1 organizations, $2 the pool's user, $3 now
+INSERT INTO organization_members (organization_id, user_id, created_at)
+SELECT id, $2, $3 FROM organizations WHERE id = ANY ($1::uuid[])
+ON CONFLICT DO NOTHING;
 
 -- name: last_errors
 -- Why the newest failed first build of each pool failed, if nothing has gone well since.
@@ -114,12 +156,13 @@ WHERE preset_id = ANY ($1::uuid[]) AND owner_id = $2 AND deleted_at IS NULL AND 
 -- name: resume_pool
 -- Lets a stopped pool try one build; if that goes well, the pool is healthy again.
 -- $1 preset, $2 now
-UPDATE presets SET health = 'hard_limited', resumed_at = $2 WHERE id = $1 AND health <> 'healthy' RETURNING id;
+UPDATE presets SET resumed_at = $2 WHERE id = $1 AND health = 'hard_limited' RETURNING id;
 
 -- name: mark_health
--- Notes that a pool stopped creating; no row if it was known.
+-- Notes that a pool stopped or works again; no row if it was known. An earlier resume says nothing about a new stop.
 -- $1 preset, $2 health
-UPDATE presets SET health = $2 WHERE id = $1 AND health <> $2 RETURNING id;
+UPDATE presets SET health = $2, resumed_at = CASE WHEN $2 = 'hard_limited' THEN NULL ELSE resumed_at END
+WHERE id = $1 AND health <> $2 RETURNING id;
 
 -- name: notify_once
 -- Tells a pool's admins something, the first time.
@@ -131,14 +174,22 @@ WHERE p.id = $2
 ON CONFLICT DO NOTHING;
 
 -- name: check_creatable
--- Holds a preset while a prebuild of it is made; no row if its version is no longer active.
+-- Holds a preset while a prebuild of it is made, one maker at a time; no row if its version is no longer active or its pool has stopped.
 -- $1 preset
 SELECT p.id, p.parameters, v.id AS version_id, v.parameters AS version_parameters, t.id AS template_id, t.organization_id
 FROM presets p
 JOIN template_versions v ON v.id = p.template_version_id
 JOIN templates t ON t.id = v.template_id AND t.active_version_id = v.id
-WHERE p.id = $1 AND t.deleted_at IS NULL AND p.health <> 'validation_failed'
-FOR SHARE OF t;
+WHERE p.id = $1 AND t.deleted_at IS NULL
+  AND (p.health = 'healthy' OR (p.health = 'hard_limited' AND p.resumed_at IS NOT NULL))
+  AND NOT EXISTS (SELECT FROM pool_pauses x WHERE x.template_id = t.id AND x.preset_name IN ('', p.name))
+FOR SHARE OF t FOR NO KEY UPDATE OF p;
+
+-- name: count_newcomers
+-- How many members a preset has beside those somebody knew of.
+-- $1 preset, $2 the pool's user, $3 the known ones
+SELECT count(*) FROM workspaces
+WHERE preset_id = $1 AND owner_id = $2 AND born_in_pool AND deleted_at IS NULL AND NOT id = ANY ($3::uuid[]);
 
 -- name: cancel_creations
 -- Cancels first builds of the pool that no worker has picked up and removes their workspaces with them, all in one statement.
@@ -153,22 +204,35 @@ WITH waiting AS (
 ), cancelled AS (
     UPDATE jobs SET status = 'canceled', finished_at = $3, cancel_requested_at = $3, error = 'the pool no longer needs it'
     FROM waiting WHERE jobs.id = waiting.job_id
+), ended AS (
+    UPDATE workspace_builds SET finished_at = $3 FROM waiting WHERE workspace_builds.job_id = waiting.job_id
 )
 UPDATE workspaces SET deleted_at = $3, latest_job_status = 'canceled', latest_build_finished_at = $3
 FROM waiting WHERE workspaces.id = waiting.workspace_id
 RETURNING workspaces.id;
 
 -- name: count_claimed
--- How many prebuilds of each template and preset name were made, failed and claimed so far.
-SELECT t.name AS template_name, p.name AS preset_name, o.name AS organization_name,
-       count(*) AS created, count(*) FILTER (WHERE j.status = 'failed') AS failed, count(c.id) AS claimed
-FROM workspaces w
-JOIN presets p ON p.id = w.preset_id
+-- How many prebuilds of each template and preset name were made, failed and claimed so far, and how many claims replaced a resource.
+WITH made AS (
+    SELECT preset_id, count(*) AS created FROM workspaces WHERE born_in_pool GROUP BY preset_id
+), broken AS (
+    SELECT w.preset_id, count(*) AS failed
+    FROM jobs j
+    JOIN workspace_builds b ON b.job_id = j.id AND b.number = 1
+    JOIN workspaces w ON w.id = b.workspace_id AND w.born_in_pool
+    WHERE j.is_system AND j.status = 'failed'
+    GROUP BY w.preset_id
+), moved AS (
+    SELECT preset_id, count(*) AS claimed, count(*) FILTER (WHERE has_replacements) AS replaced FROM claims GROUP BY preset_id
+)
+SELECT t.name AS template_name, p.name AS preset_name, o.name AS organization_name, sum(made.created)::bigint AS created,
+       coalesce(sum(broken.failed), 0)::bigint AS failed, coalesce(sum(moved.claimed), 0)::bigint AS claimed,
+       coalesce(sum(moved.replaced), 0)::bigint AS resource_replacements
+FROM made
+JOIN presets p ON p.id = made.preset_id
 JOIN template_versions v ON v.id = p.template_version_id
 JOIN templates t ON t.id = v.template_id
 JOIN organizations o ON o.id = t.organization_id
-JOIN workspace_builds b ON b.workspace_id = w.id AND b.number = 1
-JOIN jobs j ON j.id = b.job_id
-LEFT JOIN claims c ON c.workspace_id = w.id
-WHERE w.born_in_pool
+LEFT JOIN broken ON broken.preset_id = made.preset_id
+LEFT JOIN moved ON moved.preset_id = made.preset_id
 GROUP BY t.name, p.name, o.name;

@@ -1,0 +1,66 @@
+"""Pools that need no look, told by three numbers each.
+
+An installation's many pools are at their desired size most of the time. For those the database
+counts, so that their members never travel; only the rest are read row by row.
+
+Promise: a pool that is said to rest is one for which a plan of all its rows would have no action.
+The reverse need not hold: what is odd in any way is looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from reconciler.core.pools.settings import PoolSettings
+from reconciler.core.pools.snapshot import BuildHistory, PoolHealth, PresetRow
+from reconciler.core.pools.state import PresetState
+
+__all__ = ["MemberTotals", "is_resting"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberTotals:
+    """What the database counted for one preset.
+
+    `plain` members are those nothing can be said against: the latest build is a succeeded start of
+    the preset's own version, every agent is ready and connected, nobody invalidated it.
+    `oldest_created_at` is of any member. `preset_id` is None for members whose preset is gone.
+    """
+
+    preset_id: UUID | None
+    total: int = 0
+    plain: int = 0
+    oldest_created_at: datetime | None = None
+
+
+def is_resting(
+    preset: PresetRow,
+    totals: MemberTotals | None,
+    history: BuildHistory | None,
+    now: datetime,
+    settings: PoolSettings,
+) -> bool:
+    """Whether a preset's members are exactly those it wants, and nothing else is to be decided."""
+    total = 0 if totals is None else totals.total
+    if history is not None and (history.recent_failure_count or history.consecutive_failure_count):
+        return False
+    if not preset.is_active:
+        return total == 0
+    if preset.health is not PoolHealth.HEALTHY or preset.paused:
+        return False
+    if totals is not None:
+        oldest = totals.oldest_created_at
+        if totals.plain != total or (preset.last_invalidated_at is not None and total):
+            return False
+        if preset.ttl_seconds and oldest and (now - oldest).total_seconds() > preset.ttl_seconds:
+            return False
+    state = PresetState(
+        preset=preset,
+        members=(),
+        history=BuildHistory(preset_id=preset.preset_id),
+        now=now,
+        settings=settings,
+    )
+    return total == state.desired and not state.schedule_error

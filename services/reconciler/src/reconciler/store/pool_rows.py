@@ -1,0 +1,147 @@
+"""Rows of pools, as the core knows them. `sort_out` tells the pools at rest from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from reconciler.core.jobs import JobStatus
+from reconciler.core.pools import (
+    BuildHistory,
+    MemberRow,
+    MemberTotals,
+    PoolHealth,
+    PoolSettings,
+    PresetRow,
+    RestingPool,
+    ScheduleRow,
+    Transition,
+    is_resting,
+)
+
+__all__ = [
+    "Sorted",
+    "foreign_organizations",
+    "read_history",
+    "read_member",
+    "read_preset",
+    "sort_out",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sorted:
+    """Pools at rest, the others, and the presets whose members must be read."""
+
+    resting: tuple[RestingPool, ...]
+    presets: tuple[PresetRow, ...]
+    histories: tuple[BuildHistory, ...]
+    preset_ids: tuple[UUID, ...]
+
+
+def sort_out(
+    presets: Iterable[asyncpg.Record],
+    totals: Iterable[asyncpg.Record],
+    histories: Iterable[asyncpg.Record],
+    now: datetime,
+    settings: PoolSettings,
+) -> Sorted:
+    """Tells pools at rest, whose members need not be read, from the others."""
+    history_of = {row["preset_id"]: read_history(row) for row in histories}
+    totals_of = {row["preset_id"]: MemberTotals(**dict(row)) for row in totals}
+    resting: list[RestingPool] = []
+    others: list[PresetRow] = []
+    for preset in map(read_preset, presets):
+        total = totals_of.pop(preset.preset_id, None)
+        history = history_of.get(preset.preset_id)
+        if not is_resting(preset, total, history, now, settings):
+            others.append(preset)
+        elif total is None:
+            resting.append(RestingPool(preset=preset))
+        else:
+            resting.append(
+                RestingPool(
+                    preset=preset,
+                    member_count=total.total,
+                    oldest_created_at=total.oldest_created_at,
+                )
+            )
+    orphaned = (preset_id for preset_id in totals_of if preset_id is not None)
+    others_ids = {preset.preset_id for preset in others}
+    return Sorted(
+        resting=tuple(resting),
+        presets=tuple(others),
+        histories=tuple(each for each in history_of.values() if each.preset_id in others_ids),
+        preset_ids=(*others_ids, *orphaned),
+    )
+
+
+def foreign_organizations(
+    presets: Iterable[asyncpg.Record], joined: Sequence[UUID]
+) -> tuple[UUID, ...]:
+    """Organizations with pools of which the pool's user is no member."""
+    keeping = {row["organization_id"] for row in presets if row["is_active"]}
+    return tuple(sorted(keeping.difference(joined)))
+
+
+def read_preset(r: asyncpg.Record) -> PresetRow:
+    """A row of `load_presets`."""
+    return PresetRow(
+        preset_id=r["id"],
+        preset_name=r["name"],
+        template_id=r["template_id"],
+        template_name=r["template_name"],
+        template_version_id=r["version_id"],
+        template_version_name=r["version_name"],
+        organization_id=r["organization_id"],
+        organization_name=r["organization_name"],
+        is_version_active=r["is_active"],
+        is_template_retired=r["template_deleted"],
+        instances=r["instances"] or 0,
+        ttl_seconds=r["ttl_seconds"],
+        schedules=tuple(
+            ScheduleRow(cron=s["cron"], instances=s["instances"]) for s in r["schedules"]
+        ),
+        timezone=r["timezone"],
+        health=PoolHealth(r["health"]),
+        resumed_at=r["resumed_at"],
+        paused=r["is_paused"],
+    )
+
+
+def read_member(r: asyncpg.Record) -> MemberRow:
+    """A row of `load_members`."""
+    job = JobStatus(r["latest_job_status"])
+    is_started = r["latest_transition"] == "start" and job is JobStatus.SUCCEEDED
+    return MemberRow(
+        workspace_id=r["id"],
+        preset_id=r["preset_id"],
+        template_version_id=r["latest_template_version_id"],
+        created_at=r["created_at"],
+        build_number=r["latest_build_number"],
+        transition=Transition(r["latest_transition"]),
+        job=job,
+        is_picked_up=job is not JobStatus.PENDING,
+        is_ready=is_started and r["is_ready"],
+        started_at=r["latest_build_finished_at"] if is_started else None,
+        first_ready_at=r["ready_at"],
+        is_invalidated=r["invalidated_at"] is not None,
+        delete_failure_count=r["delete_failures"],
+        delete_failed_at=r["delete_failed_at"],
+    )
+
+
+def read_history(r: asyncpg.Record) -> BuildHistory:
+    """A row of `load_histories`."""
+    return BuildHistory(
+        preset_id=r["preset_id"],
+        recent_failure_count=r["recent_failures"],
+        consecutive_failure_count=r["consecutive_failures"],
+        last_failed_at=r["last_failed_at"],
+        last_failed_created_at=r["last_failed_created_at"],
+        last_succeeded_created_at=r["last_succeeded_created_at"],
+    )

@@ -1,0 +1,92 @@
+"""Rows of workspaces as people see them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from reconciler.core.views import AgentView, ClaimView, WorkspaceView
+from reconciler.store.db import Connection
+from reconciler.store.queries import load_queries
+
+__all__ = ["fetch_views", "fetch_views_of"]
+
+SQL = load_queries("workspaces")
+JOBS = load_queries("jobs")
+
+
+async def fetch_views(connection: Connection, *arguments: object) -> tuple[WorkspaceView, ...]:
+    """What `list_workspaces` finds for its arguments, and where pending jobs stand in the queue."""
+    records = await connection.fetch(SQL.list_workspaces, *arguments)
+    pending = [r["job_id"] for r in records if r["job_status"] == "pending"]
+    positions: dict[UUID, int] = {}
+    if pending:
+        rows = await connection.fetch(JOBS.queue_positions, pending)
+        positions = {row["id"]: row["position"] for row in rows}
+    return tuple(_read_workspace(r, positions.get(r["job_id"], 0)) for r in records)
+
+
+async def fetch_views_of(
+    connection: Connection, workspace_ids: list[UUID], seen_after: datetime
+) -> dict[UUID, WorkspaceView]:
+    """These workspaces, by id; agents seen after that moment are connected."""
+    views = await fetch_views(
+        connection,
+        *(workspace_ids, None, None, True, None, None, None, len(workspace_ids), None, None),
+        seen_after,
+    )
+    return {view.id: view for view in views}
+
+
+def _read_workspace(r: asyncpg.Record, queue_position: int) -> WorkspaceView:
+    return WorkspaceView(
+        id=r["id"],
+        organization_id=r["organization_id"],
+        owner_id=r["owner_id"],
+        owner_name=r["owner_name"],
+        is_prebuild=r["is_system"],
+        name=r["name"],
+        template_id=r["template_id"],
+        template_name=r["template_name"],
+        preset_name=r["preset_name"],
+        preset_id=r["preset_id"],
+        created_at=r["created_at"],
+        deleted_at=r["deleted_at"],
+        pool_miss=r["pool_miss"],
+        build_id=r["build_id"],
+        build_number=r["number"],
+        transition=r["transition"],
+        job_id=r["job_id"],
+        job_status=r["job_status"],
+        job_error=r["job_error"],
+        version_id=r["template_version_id"],
+        version_name=r["version_name"],
+        reason=r["reason"],
+        build_created_at=r["build_created_at"],
+        queue_position=queue_position,
+        agents=tuple(
+            AgentView(
+                id=UUID(a["id"]),
+                name=a["name"],
+                lifecycle=a["lifecycle"],
+                is_connected=bool(a["connected"]),
+                last_seen_at=datetime.fromisoformat(a["last_seen_at"])
+                if a["last_seen_at"]
+                else None,
+            )
+            for a in r["agents"] or ()
+        ),
+        claim=ClaimView(
+            id=r["claim_id"],
+            requested_at=r["requested_at"],
+            claimed_at=r["claimed_at"],
+            built_at=r["built_at"],
+            delivered_at=r["delivered_at"],
+            applied_at=r["applied_at"],
+            error=r["claim_error"],
+        )
+        if r["claim_id"]
+        else None,
+    )

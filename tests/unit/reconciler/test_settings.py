@@ -1,0 +1,29 @@
+"""What the reconciler will not start without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.wiring.settings import ReconcilerSettings
+from svckit.errors import StartFailed
+from svckit.settings import load_settings
+
+
+def settings(*argv: str) -> ReconcilerSettings:
+    return load_settings(ReconcilerSettings, argv)
+
+
+def test_tfstate_is_not_stored_in_clear_by_mistake(tmp_path: Path) -> None:
+    with pytest.raises(StartFailed, match=r"state_key_file: missing; .*allow_plain_state"):
+        settings().read_state_cipher()
+    assert settings("--allow-plain-state").read_state_cipher().is_plain
+    key = tmp_path / "key"
+    with pytest.raises(StartFailed, match="cannot read"):
+        settings("--state-key-file", str(key)).read_state_cipher()
+    key.write_text("short")
+    with pytest.raises(StartFailed, match="line 1 has 5 characters"):
+        settings("--state-key-file", str(key)).read_state_cipher()
+    key.write_text("k" * 43)
+    assert not settings("--state-key-file", str(key)).read_state_cipher().is_plain
