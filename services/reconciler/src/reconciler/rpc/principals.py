@@ -4,11 +4,15 @@ are.
 
 from __future__ import annotations
 
+from uuid import UUID
+
+from reconciler.core.audit import Actor
 from reconciler.core.permissions import ServicePrincipal, UserPrincipal
 from svckit.auth import current_principal
 from svckit.errors import PermissionDenied
+from svckit.telemetry import current_traceparent
 
-__all__ = ["calling_service", "calling_user"]
+__all__ = ["calling_actor", "calling_service", "calling_user"]
 
 
 def calling_user() -> UserPrincipal:
@@ -18,6 +22,14 @@ def calling_user() -> UserPrincipal:
             return user
         case _:
             raise PermissionDenied("only a person may call this", reason="NOT_A_PERSON")
+
+
+def calling_actor(audit_id: UUID) -> Actor:
+    """The person who calls as the one who does it, with the trace of the call; raises
+    PermissionDenied for a service.
+    """
+    _, _, rest = current_traceparent().partition("-")
+    return Actor(user_id=calling_user().user_id, audit_id=audit_id, trace_id=rest.partition("-")[0])
 
 
 def calling_service(kind: str) -> ServicePrincipal:

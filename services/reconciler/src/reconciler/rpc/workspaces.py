@@ -7,14 +7,15 @@ from collections.abc import AsyncGenerator, Callable
 from uuid import UUID
 
 from reconciler.core.aftermath import announce
+from reconciler.core.audit import AuditEntry
 from reconciler.core.hints import Hints
 from reconciler.core.identity import DEFAULT_ORGANIZATION_NAME, SYSTEM_USER_ID
 from reconciler.core.jobs import JobStatus
 from reconciler.core.parameters import read_parameters, require_valid
-from reconciler.core.permissions import UserPrincipal, may
+from reconciler.core.permissions import UserPrincipal, may, may_delete, may_end_builds
 from reconciler.core.views import WorkspaceView
 from reconciler.rpc.creation import Creation, Request, template_unknown
-from reconciler.rpc.principals import calling_user
+from reconciler.rpc.principals import calling_actor, calling_user
 from reconciler.rpc.waits import Waits, going_away
 from reconciler.store.builds import JobEnds
 from reconciler.store.jobs import JobQueue
@@ -29,7 +30,7 @@ from reconciler.wire.workspaces import (
     encode_page_token,
     encode_workspace,
 )
-from svckit.errors import InvalidArgument, NotFound, PermissionDenied
+from svckit.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from svckit.system import Clock
 from svckit.telemetry import current_traceparent
 from warmpool.common.v1 import types_pb2 as common
@@ -87,13 +88,11 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
                 field="request_id",
             )
         offer = await self._find_offer(request, caller)
+        organization_id = offer.template.organization_id
         owner_id = await self._owner(request.owner, caller)
-        _require(
-            caller,
-            "workspace.create",
-            organization_id=offer.template.organization_id,
-            owner_id=owner_id,
-        )
+        _require(caller, "workspace.create", organization_id=organization_id, owner_id=owner_id)
+        if owner_id != caller.user_id:
+            await self._require_ownable(request.owner, owner_id, organization_id)
         outcome = await self._creation.create(
             Request(
                 organization=request.organization or DEFAULT_ORGANIZATION_NAME,
@@ -215,8 +214,22 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         self, request: pb.DeleteWorkspaceRequest, context: object
     ) -> pb.DeleteWorkspaceResponse:
         caller = calling_user()
-        view = await self._get(request.workspace_id, "workspace.delete", caller)
-        deleted = await self._queue_build(view, "delete", None, None, caller)
+        view = await self._get(request.workspace_id, "workspace.read", caller)
+        if not may_delete(caller, organization_id=view.organization_id, owner_id=view.owner_id):
+            raise PermissionDenied(
+                "to delete this you need workspace.update and workspace.delete here, or for a"
+                " prebuild prebuilt_workspace.update and prebuilt_workspace.delete",
+                reason="PERMISSION_DENIED",
+            )
+        audit = calling_actor(self._new_id()).entry(
+            "workspace.delete",
+            "workspace",
+            view.id,
+            organization_id=view.organization_id,
+            name=view.name,
+            owner=view.owner_name,
+        )
+        deleted = await self._queue_build(view, "delete", None, None, caller, audit)
         return pb.DeleteWorkspaceResponse(workspace=encode_workspace(deleted))
 
     async def WatchJobLogs(
@@ -247,7 +260,9 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
     ) -> pb.CancelJobResponse:
         caller = calling_user()
         job = await self._workspaces.get_job(decode_uuid(request.job_id, "job_id"))
-        _require_job(caller, "workspace.update", job)
+        owner_id = job.owner_id or job.initiator_id
+        if not may_end_builds(caller, organization_id=job.organization_id, owner_id=owner_id):
+            raise _job_unknown(job)
         aftermath = await self._ends.cancel(job.id, self._clock.now())
         announce(self._hints, aftermath)
         return pb.CancelJobResponse(job_status=JOB_STATUSES[aftermath.status.value])
@@ -259,6 +274,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         version_id: UUID | None,
         values: dict[str, str] | None,
         caller: UserPrincipal,
+        audit: AuditEntry | None = None,
     ) -> WorkspaceView:
         queued = await self._workspaces.queue_build(
             view.id,
@@ -270,6 +286,8 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
             job_id=self._new_id(),
             traceparent=current_traceparent(),
             now=self._clock.now(),
+            owner_id=view.owner_id,
+            audit=audit,
         )
         self._hints.job_posted(queued.organization_id, queued.job_id, queued.provisioner_type)
         self._hints.workspace_changed(view.id)
@@ -302,6 +320,21 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
             raise template_unknown(request.template)
         return offer
 
+    async def _require_ownable(self, name: str, owner_id: UUID, organization_id: UUID) -> None:
+        if owner_id == SYSTEM_USER_ID:
+            raise FailedPrecondition(
+                f'owner: "{name}" is the system user, whose prebuilds only pools make',
+                reason="SYSTEM_USER",
+                field="owner",
+            )
+        if not await self._workspaces.is_member(organization_id, owner_id):
+            raise FailedPrecondition(
+                f'owner: "{name}" does not belong to the organization of the template, so they'
+                " could not use the workspace; add them first",
+                reason="NOT_A_MEMBER",
+                field="owner",
+            )
+
     async def _owner(self, username: str, caller: UserPrincipal) -> UUID:
         if not username or username in ("me", caller.username):
             return caller.user_id
@@ -333,7 +366,11 @@ def _require_job(caller: UserPrincipal, permission: str, job: JobView) -> None:
         organization_id=job.organization_id,
         owner_id=job.owner_id or job.initiator_id,
     ):
-        raise NotFound(f"there is no job {job.id}", reason="JOB_UNKNOWN", field="job_id")
+        raise _job_unknown(job)
+
+
+def _job_unknown(job: JobView) -> NotFound:
+    return NotFound(f"there is no job {job.id}", reason="JOB_UNKNOWN", field="job_id")
 
 
 def _refuse_prebuild(view: WorkspaceView) -> None:

@@ -16,9 +16,11 @@ from uuid import UUID
 
 import asyncpg
 
+from reconciler.core.audit import AuditEntry
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import JobStatus
 from reconciler.core.pools import PoolHealth, PoolSettings, PoolSnapshot
+from reconciler.store.audit import insert_audit
 from reconciler.store.claims import NewIds, Wanted, insert_workspace
 from reconciler.store.db import Connection, Database
 from reconciler.store.pool_rows import (
@@ -269,41 +271,56 @@ class Pools:
             )
         return tuple(r["id"] for r in rows)
 
-    async def set_paused(self, paused: bool, now: datetime) -> int:
+    async def set_paused(self, paused: bool, now: datetime, audit: AuditEntry | None = None) -> int:
         """Pauses or resumes everything; returns 1 if that changed anything."""
-        async with self._database.read() as connection:
-            return _count(await connection.execute(SQL.set_paused, paused, now))
+        return _count(await self._execute(audit, now, SQL.set_paused, paused, now))
 
     async def set_preset_paused(
-        self, template_id: UUID, preset: str, paused: bool, actor_id: UUID, now: datetime
+        self,
+        template_id: UUID,
+        preset: str,
+        paused: bool,
+        actor_id: UUID,
+        now: datetime,
+        audit: AuditEntry | None = None,
     ) -> int:
         """Pauses or resumes one pool, or with an empty name all of the template; returns how many
         changed.
         """
-        async with self._database.read() as connection:
-            if paused:
-                done = await connection.execute(
-                    SQL.pause_presets, template_id, preset, actor_id, now
-                )
-            else:
-                done = await connection.execute(SQL.resume_presets, template_id, preset)
-        return _count(done)
+        if not paused:
+            return _count(await self._execute(audit, now, SQL.resume_presets, template_id, preset))
+        return _count(
+            await self._execute(audit, now, SQL.pause_presets, template_id, preset, actor_id, now)
+        )
 
-    async def invalidate(self, preset_ids: Sequence[UUID], now: datetime) -> int:
+    async def invalidate(
+        self, preset_ids: Sequence[UUID], now: datetime, audit: AuditEntry | None = None
+    ) -> int:
         """Marks present members for replacement; returns how many."""
-        async with self._database.read() as connection:
-            return _count(
-                await connection.execute(
-                    SQL.invalidate_members, list(preset_ids), SYSTEM_USER_ID, now
-                )
+        return _count(
+            await self._execute(
+                audit, now, SQL.invalidate_members, list(preset_ids), SYSTEM_USER_ID, now
             )
+        )
 
-    async def resume(self, preset_id: UUID, now: datetime) -> bool:
+    async def resume(self, preset_id: UUID, now: datetime, audit: AuditEntry | None = None) -> bool:
         """Lets a pool at its hard limit try one build; returns whether it was at its limit. What
         validation refused waits for a new version.
         """
-        async with self._database.read() as connection:
-            return await connection.fetchval(SQL.resume_pool, preset_id, now) is not None
+        return _count(await self._execute(audit, now, SQL.resume_pool, preset_id, now)) > 0
+
+    async def _execute(
+        self, audit: AuditEntry | None, now: datetime, statement: str, *arguments: object
+    ) -> str:
+        """Runs a statement; if it changed anything, the deed is kept in the same transaction."""
+
+        async def work(connection: Connection) -> str:
+            tag = await connection.execute(statement, *arguments)
+            if audit is not None and _count(tag):
+                await insert_audit(connection, audit, now)
+            return tag
+
+        return await self._database.transact(work)
 
     async def last_errors(self, preset_ids: Sequence[UUID]) -> dict[UUID, str]:
         """Why each pool's newest first build failed; pools whose newest went well are left out."""

@@ -15,11 +15,13 @@ __all__ = ["QUERY_FILES", "Queries", "load_queries"]
 QUERY_FILES = (
     "builds",
     "claims",
+    "credentials",
     "gateway",
     "identity",
     "jobs",
     "metrics",
     "outbox",
+    "people",
     "pools",
     "system",
     "templates",

@@ -20,7 +20,8 @@ CREATE TABLE users (
     is_system   boolean NOT NULL DEFAULT false,
     created_at  timestamptz NOT NULL,
     disabled_at timestamptz,
-    CONSTRAINT system_user_has_no_roles CHECK (NOT is_system OR roles = '{}')
+    CONSTRAINT system_user_has_no_roles CHECK (NOT is_system OR roles = '{}'),
+    CONSTRAINT system_user_is_not_disabled CHECK (NOT is_system OR disabled_at IS NULL)
 );
 
 CREATE TABLE organization_members (
@@ -41,6 +42,7 @@ CREATE TABLE api_tokens (
     expires_at timestamptz,
     revoked_at timestamptz
 );
+CREATE INDEX api_tokens_by_user ON api_tokens (user_id, created_at DESC);
 
 -- What a service holds instead of a user's token: a provisioner's key may be bound to an organization and carries its tags.
 CREATE TABLE service_keys (
@@ -330,7 +332,7 @@ CREATE TABLE audit_log (
     details         jsonb NOT NULL DEFAULT '{}',
     trace_id        text NOT NULL DEFAULT ''
 );
-CREATE INDEX audit_log_newest_first ON audit_log (happened_at DESC);
+CREATE INDEX audit_log_newest_first ON audit_log (happened_at DESC, id DESC);
 
 -- Told once: the key says what was told.
 CREATE TABLE notifications (

@@ -10,12 +10,14 @@ from uuid import UUID
 
 import asyncpg
 
+from reconciler.core.audit import AuditEntry
 from reconciler.core.views import WorkspaceView
+from reconciler.store.audit import insert_audit
 from reconciler.store.db import Connection, Database
 from reconciler.store.jobs import SQL as JOBS
 from reconciler.store.queries import load_queries
 from reconciler.store.views import fetch_views
-from svckit.errors import FailedPrecondition, NotFound
+from svckit.errors import Aborted, FailedPrecondition, NotFound
 
 __all__ = [
     "JobView",
@@ -206,6 +208,11 @@ class Workspaces:
         async with self._database.read() as connection:
             return await connection.fetchval(SQL.find_user_id, username)
 
+    async def is_member(self, organization_id: UUID, user_id: UUID) -> bool:
+        """Whether a user belongs to an organization."""
+        async with self._database.read() as connection:
+            return await connection.fetchval(SQL.is_member, organization_id, user_id)
+
     async def queue_build(
         self,
         workspace_id: UUID,
@@ -218,9 +225,11 @@ class Workspaces:
         job_id: UUID,
         traceparent: str,
         now: datetime,
+        owner_id: UUID | None = None,
+        audit: AuditEntry | None = None,
     ) -> QueuedBuild:
         """Queues a start, stop or delete. Raises FailedPrecondition while another build is under
-        way.
+        way, and Aborted if the workspace no longer belongs to `owner_id`, for whom it was allowed.
         """
 
         async def work(connection: Connection) -> QueuedBuild:
@@ -231,12 +240,19 @@ class Workspaces:
                     reason="WORKSPACE_UNKNOWN",
                     field="workspace_id",
                 )
+            if owner_id is not None and row["owner_id"] != owner_id:
+                raise Aborted(
+                    "the workspace changed hands meanwhile; look at it again",
+                    reason="OWNER_CHANGED",
+                )
             if row["latest_job_status"] in ("pending", "running", "canceling"):
                 raise FailedPrecondition(
                     f"the workspace's {row['latest_transition']} build is"
                     f" {row['latest_job_status']}; wait for it or cancel it",
                     reason="BUILD_ACTIVE",
                 )
+            if audit is not None:
+                await insert_audit(connection, audit, now)
             return await insert_build(
                 connection,
                 row,

@@ -70,3 +70,8 @@ SELECT b.parameters FROM workspaces w JOIN workspace_builds b ON b.id = w.latest
 -- Finds a user by name.
 -- $1 user name
 SELECT id FROM users WHERE username = $1 AND disabled_at IS NULL;
+
+-- name: is_member
+-- Whether a user belongs to an organization.
+-- $1 organization, $2 user
+SELECT EXISTS (SELECT FROM organization_members WHERE organization_id = $1 AND user_id = $2);
