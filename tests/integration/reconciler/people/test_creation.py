@@ -12,8 +12,10 @@ from warmpool.control.v1 import workspaces_pb2 as pb
 pytestmark = pytest.mark.integration
 
 
-def create(**fields: str) -> pb.CreateWorkspaceRequest:
-    return pb.CreateWorkspaceRequest(template="dev", preset="standard", **fields)
+def create(owner: str = "", name: str = "", request_id: str = "") -> pb.CreateWorkspaceRequest:
+    return pb.CreateWorkspaceRequest(
+        template="dev", preset="standard", owner=owner, name=name, request_id=request_id
+    )
 
 
 async def test_a_claim_counts_as_the_claimants_job_and_never_the_pools(office: Office) -> None:
