@@ -6,10 +6,17 @@ from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from embedded import EmbeddedNats
 from testkit.nats import OwnNats, own_nats, serve_nats
 from testkit.postgres import DatabaseFactory, PostgresServer, serve_postgres
+
+# A machine may be slow; that says nothing about the code.
+settings.register_profile(
+    "warmpool", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("warmpool")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from generated import ROOT, table, write_or_check
@@ -84,15 +84,15 @@ def _default(field: FieldInfo) -> str:
     value: Any = field.default
     if isinstance(value, SecretStr):  # a default that stands in the code is no secret
         value = value.get_secret_value()
+    if value in (None, (), ""):
+        return "none"
+    if isinstance(value, tuple):
+        return f"`{','.join(map(str, cast('tuple[object, ...]', value)))}`"
     match value:
-        case None | () | "":
-            return "none"
         case bool():
             return f"`{str(value).lower()}`"
-        case float() if value == int(value):
+        case float() if value.is_integer():
             return f"`{int(value)}`"
-        case tuple():
-            return f"`{','.join(map(str, value))}`"
         case _:
             return f"`{value}`"
 
@@ -117,9 +117,10 @@ def _allowed(field: FieldInfo) -> str:
                 words.append(f"at least {limit}")
             case _:
                 pass
-    if field.annotation is bool:
+    annotation: Any = field.annotation
+    if annotation is bool:
         words.append("true, false")
-    if field.annotation in (Path, Path | None):
+    if annotation in (Path, Path | None):
         words.append("a path")
     return ", ".join(words)
 

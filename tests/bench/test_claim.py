@@ -6,7 +6,7 @@ process; floor two is a unary call with messages of the same size between two ba
 processes. Every claim must be warm and give another workspace. Prints tables and writes
 bench-results/claim.json; asserts no time.
 
-WARMPOOL_BENCH_CLAIMS is the number of claims per line (2000).
+WARMPOOL_BENCH_CLAIMS is the number of claims per line (1000).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import pytest
 
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.store.queries import load_queries
-from testkit.bench import Rate, Report, run_closed, run_open
+from testkit.bench import Rate, Report, cpu_seconds, run_closed, run_open
 from testkit.bench_echo import CALL
 from testkit.bench_system import BenchSystem, bench_system, seed_pool, seed_template, seed_users
 from warmpool.control.v1 import workspaces_pb2 as pb
@@ -34,7 +34,7 @@ from warmpool.control.v1.workspaces_pb2_grpc import WorkspaceServiceStub
 
 pytestmark = pytest.mark.bench
 
-CLAIMS = int(os.environ.get("WARMPOOL_BENCH_CLAIMS", "2000"))
+CLAIMS = int(os.environ.get("WARMPOOL_BENCH_CLAIMS", "1000"))
 WIDTHS = (1, 16, 64)
 CHANNELS = 4
 USERS = 50
@@ -89,17 +89,33 @@ async def open_channels(address: str) -> AsyncGenerator[list[grpc.aio.Channel]]:
         ]
 
 
-async def measure_echo(system: BenchSystem, request: bytes, response_bytes: int) -> list[Rate]:
+async def measure_echo(
+    system: BenchSystem, request: bytes, response_bytes: int
+) -> list[tuple[Rate, float]]:
     """Floor two."""
     address = await system.start_echo(response_bytes)
     async with open_channels(address) as channels:
-        calls = itertools.cycle([channel.unary_unary(CALL) for channel in channels])
+        methods: list[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = [
+            channel.unary_unary(CALL) for channel in channels
+        ]
+        calls = itertools.cycle(methods)
 
         async def act() -> None:
             await next(calls)(request)
 
         await run_closed(act, count=200, width=16)
-        return [await run_closed(act, count=CLAIMS, width=width) for width in WIDTHS]
+        pid = system.supervisor.pid_of("echo")
+        assert pid is not None
+        return [await measure_with_cpu(pid, act, width) for width in WIDTHS]
+
+
+async def measure_with_cpu(
+    pid: int, act: Callable[[], Awaitable[object]], width: int
+) -> tuple[Rate, float]:
+    """The rate, and the milliseconds of CPU that each call cost that process."""
+    before = cpu_seconds(pid)
+    rate = await run_closed(act, count=CLAIMS, width=width)
+    return rate, 1000 * (cpu_seconds(pid) - before) / CLAIMS
 
 
 async def measure_statement(system: BenchSystem, preset_ids: Sequence[UUID]) -> list[Rate]:
@@ -155,13 +171,15 @@ async def test_claims_beside_the_statement_and_the_echo(tmp_path: Path) -> None:
         async with system.connect() as connection:
             tokens = await seed_users(connection, USERS)
         per_preset = (CLAIMS * (len(WIDTHS) + 1)) // PRESETS + 500
-        preset_ids = await _seed(system, SPREAD, per_preset)
+        await _seed(system, SPREAD, per_preset)
         await _seed(system, ["one"], CLAIMS + 400)
         async with open_channels(system.address) as channels:
             claimants = Claimants(channels, tokens)
             spread = claimants.claim_from(SPREAD)
             await run_closed(spread, count=200, width=16)
-            ours = [await run_closed(spread, count=CLAIMS, width=width) for width in WIDTHS]
+            ours = [
+                await measure_with_cpu(system.reconciler_pid, spread, width) for width in WIDTHS
+            ]
             together = await run_closed(claimants.claim_from(["one"]), count=CLAIMS, width=64)
             steady = await run_open(spread, count=500, per_second=100)
             burst = await run_open(claimants.claim_from(["one"]), count=300)
@@ -173,14 +191,16 @@ async def test_claims_beside_the_statement_and_the_echo(tmp_path: Path) -> None:
         )
         statement = await measure_statement(system, floor_preset_ids)
 
-    del preset_ids
     report = Report("claim", "Claims through the public API, and their floors")
-    for width, rate, bare, call in zip(WIDTHS, ours, statement, echo, strict=True):
+    for width, (rate, cpu), bare, (call, call_cpu) in zip(
+        WIDTHS, ours, statement, echo, strict=True
+    ):
         report.add_rate(f"bare claim statement, asyncpg, {width} in flight", bare)
-        report.add_rate(f"bare grpc.aio echo, {width} in flight", call)
-        report.add_rate(f"claim, {width} in flight", rate)
-        report.add(
-            "  of its floors",
+        report.add_rate(f"bare grpc.aio echo, {width} in flight", call, server_cpu_ms=call_cpu)
+        report.add_rate(
+            f"claim, {width} in flight",
+            rate,
+            server_cpu_ms=cpu,
             of_statement=rate.per_second / bare.per_second,
             of_echo=rate.per_second / call.per_second,
         )

@@ -115,6 +115,15 @@ async def test_a_message_reaches_who_listens(bus: Bus) -> None:
         assert listener.dropped == 0
 
 
+async def test_after_a_flush_nothing_is_missed(world: World) -> None:
+    writer, reader = await world.open_bus(), await world.open_bus()
+    for number in range(300):
+        async with reader.subscribe(f"a.{number}") as listener:
+            await reader.flush()
+            await writer.publish(f"a.{number}", b"x")
+            assert (await receive(listener)).payload == b"x"
+
+
 async def test_a_message_reaches_another_bus_in_order(world: World) -> None:
     writer, reader = await world.open_bus(), await world.open_bus()
     async with reader.subscribe("a.*") as listener:

@@ -166,6 +166,7 @@ async def test_a_later_build_makes_agents_that_owe_no_acknowledgement(world: Poo
     world.clock.advance(1)
     await world.workspaces.queue_build(
         workspace_id,
+        world.ada,
         transition="start",
         version_id=None,
         parameters=None,
@@ -190,6 +191,7 @@ async def test_a_failed_claim_build_is_told_and_a_later_one_delivers(world: Pool
     assert (check.verdict, check.error) == (Verdict.CLAIM_BUILD_FAILED, "it broke")
     await world.workspaces.queue_build(
         workspace_id,
+        world.ada,
         transition="start",
         version_id=None,
         parameters=None,

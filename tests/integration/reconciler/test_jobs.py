@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
-from reconciler.core.builds import LogLine
+from reconciler.core.builds import BuiltWorkspace, LogLine
 from reconciler.core.claims import Verdict
+from reconciler.core.identity import DEFAULT_ORGANIZATION_ID
 from reconciler.core.jobs import JobStatus, Silence
 from reconciler.store.cipher import StateCipher
 from reconciler.store.jobs import LOG_BYTES_MAX, TRUNCATED, SilentJob
@@ -40,6 +43,32 @@ async def test_a_worker_gets_only_what_it_can_run(world: PoolWorld) -> None:
     assert await world.queue.acquire(world.worker, world.clock.now()) is None
     await world.execute("UPDATE jobs SET tags = '{}', provisioner_type = 'terraform'")
     assert await world.queue.acquire(world.worker, world.clock.now()) is None
+
+
+async def test_a_key_of_one_organization_reaches_no_job_of_another(world: PoolWorld) -> None:
+    await world.create_prebuild()
+    elsewhere = uuid4()
+    stranger = replace(world.worker, organization_id=elsewhere)
+    now = world.clock.now()
+    assert await world.queue.acquire(stranger, now) is None
+    # AND a job that somebody else runs is not even there for it
+    job = await world.acquire()
+    at_home = (job.id, job.attempt, DEFAULT_ORGANIZATION_ID)
+    abroad = (job.id, job.attempt, elsewhere)
+    for reach in (
+        lambda: world.queue.heartbeat(*abroad, (), now),
+        lambda: world.queue.read_archive(*abroad),
+        lambda: world.tfstates.read(*abroad),
+        lambda: world.tfstates.keep(*abroad, b"{}"),
+        lambda: world.ends.release(*abroad, now),
+        lambda: world.ends.complete_build(*abroad, BuiltWorkspace(), (), now),
+        lambda: world.ends.fail(
+            *abroad, error="x", reason="INTERNAL", is_retryable=False, lines=(), now=now
+        ),
+    ):
+        with pytest.raises(NotFound):
+            await reach()
+    assert await world.queue.heartbeat(*at_home, (), now) is None
 
 
 async def test_a_superseded_attempt_is_refused_whatever_it_says(world: PoolWorld) -> None:

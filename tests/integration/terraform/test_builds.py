@@ -88,6 +88,7 @@ class Lab:
     lines: list[tuple[Level, str, str]] = field(default_factory=list[tuple[Level, str, str]])
     kept: list[bytes] = field(default_factory=list[bytes])
     has_kept: asyncio.Event = field(default_factory=asyncio.Event)
+    has_spoken: asyncio.Event = field(default_factory=asyncio.Event)
     jobs_count: int = 0
 
     @property
@@ -111,7 +112,7 @@ class Lab:
             job_id=str(self.jobs_count),
             template_dir=self.directory / "template",
             work_dir=work_dir,
-            log=lambda level, stage, text: self.lines.append((level, stage, text)),
+            log=self._log,
             cancel=Cancel(),
             state=self.kept[-1] if self.kept else None,
             keep_state=self._keep,
@@ -119,6 +120,16 @@ class Lab:
 
     async def build(self, build: Build = START) -> BuildResult:
         return await self.provisioner.build(self.job(), build)
+
+    async def says(self, needle: str) -> None:
+        """Returns when a log line has the needle in it."""
+        while not any(needle in text for text in self.texts):
+            self.has_spoken.clear()
+            await self.has_spoken.wait()
+
+    def _log(self, level: Level, stage: str, text: str) -> None:
+        self.lines.append((level, stage, text))
+        self.has_spoken.set()
 
     async def _keep(self, tfstate: bytes) -> None:
         self.kept.append(tfstate)
@@ -238,6 +249,7 @@ async def test_the_tfstate_is_kept_while_terraform_still_runs(lab: Lab) -> None:
     async with build_under_way(lab, job):
         await lab.has_kept.wait()
         assert "terraform_data.first" in resources_kept(lab)
+        await lab.says("on my way")
         job.cancel.graceful.set()
     assert resources_kept(lab) == ["terraform_data.endless", "terraform_data.first"]
 
@@ -253,7 +265,7 @@ async def test_a_forced_cancel_keeps_what_was_finished(lab: Lab) -> None:
 
 
 async def test_a_build_that_takes_too_long_is_stopped_and_says_so(lab: Lab) -> None:
-    lab.settings = replace(lab.settings, apply_timeout_seconds=1.0)
+    lab.settings = replace(lab.settings, apply_timeout_seconds=5.0)
     lab.write(SLOW)
     with pytest.raises(ProvisionError, match="longer than allowed"):
         await lab.build()

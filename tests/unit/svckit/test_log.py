@@ -86,6 +86,14 @@ def test_lines_of_libraries_take_the_same_shape(stream: io.StringIO) -> None:
     ]
 
 
+def test_a_library_that_has_no_error_to_show_is_heard(stream: io.StringIO) -> None:
+    logging.getLogger("asyncio").error("A task was lost.", exc_info=False)
+
+    assert lines(stream) == [
+        {"level": "ERROR", "service": "sample", "logger": "asyncio", "message": "A task was lost."}
+    ]
+
+
 def test_a_field_cannot_take_the_place_of_what_every_line_has(stream: io.StringIO) -> None:
     get_logger("loops").info("Named.", name="pool")
 

@@ -139,7 +139,7 @@ class NatsBus(Bus):
         reconnects = client.stats["reconnects"]
         try:
             async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS):
-                await client.flush()
+                await _flush_in_order(client)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise BusUnavailable(f"flush: {type(error).__name__}") from error
         if client is not self._client or not client.is_connected:
@@ -198,7 +198,7 @@ class NatsBus(Bus):
                 await self._connect(client, closed)
                 for listener in tuple(self._listeners):
                     await listener.attach(client)
-                await client.flush()
+                await _flush_in_order(client)
                 self._client = client
                 for listener in tuple(self._listeners):  # those that came during the flush
                     await listener.attach(client)
@@ -253,6 +253,17 @@ class NatsBus(Bus):
         if client is None or not client.is_connected:
             raise BusUnavailable(f"the bus is not connected: {self._last_failure}")
         return client
+
+
+async def _flush_in_order(client: Client) -> None:
+    """Returns when the server has all that was asked of it before.
+
+    nats-py writes its PING past what its flusher has not written yet, so without the wait a PONG
+    would prove nothing about a subscription made just before.
+    """
+    while client.pending_data_size > 0:  # noqa: ASYNC110 -- the library tells nobody when it has written
+        await asyncio.sleep(0)
+    await client.flush()
 
 
 async def _close_quietly(client: Client) -> None:

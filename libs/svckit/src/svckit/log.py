@@ -103,7 +103,7 @@ class JsonFormatter(logging.Formatter):
         if span.is_valid:
             line["trace_id"] = trace.format_trace_id(span.trace_id)
             line["span_id"] = trace.format_span_id(span.span_id)
-        if record.exc_info is not None and record.exc_info[1] is not None:
+        if record.exc_info and record.exc_info[1] is not None:  # asyncio gives False for none
             line["error"] = str(record.exc_info[1])
             line["error_type"] = type(record.exc_info[1]).__qualname__
             line["traceback"] = self.formatException(record.exc_info)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 
-__all__ = ["Rate", "Report", "percentile", "run_closed", "run_open"]
+__all__ = ["Rate", "Report", "cpu_seconds", "percentile", "run_closed", "run_open"]
 
 RESULTS = Path.cwd() / "bench-results"
 
@@ -25,6 +26,12 @@ def percentile(values: Sequence[float], share: float) -> float:
         return 0.0
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def cpu_seconds(pid: int) -> float:
+    """The CPU time a process has had so far, by Linux."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +127,10 @@ class Report:
         """One line; figures in the order given. Fractions are shown with three digits."""
         self._rows.append({"what": what, **figures})
 
-    def add_rate(self, what: str, rate: Rate, *, floor: Rate | None = None) -> None:
-        """One line of a rate, and its share of the floor's."""
+    def add_rate(self, what: str, rate: Rate, **more: object) -> None:
+        """One line of a rate, and what else is known of it."""
         figures = {k: v for k, v in asdict(rate).items() if k not in ("seconds", "p90_ms")}
-        share = "" if floor is None else rate.per_second / floor.per_second
-        self.add(what, **figures, of_floor=share)
+        self.add(what, **figures, **more)
 
     def print(self) -> None:
         """Shows and writes everything."""
@@ -147,6 +153,6 @@ class Report:
 def _show(value: object) -> str:
     if not isinstance(value, float):
         return str(value)
-    if value == 0 or abs(value) >= 100:
+    if value == 0.0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"

@@ -64,13 +64,12 @@ async def test_nobody_gets_one_who_could_not_own_it(office: Office) -> None:
     await owner.people.CreateOrganization(people_pb2.CreateOrganizationRequest(name="moon"))
     await office.join("neil", organization="moon")
     grace = await office.join("grace")
-    for name, reason in (("prebuilds", "SYSTEM_USER"), ("neil", "NOT_A_MEMBER")):
+    for name, code, reason in (
+        ("prebuilds", "INVALID_ARGUMENT", "OWNER_IS_THE_POOL"),
+        ("neil", "FAILED_PRECONDITION", "NOT_A_MEMBER"),
+    ):
         error = await refused(owner.workspaces.CreateWorkspace(create(owner=name)))
-        assert (error.code.name, error.reason, error.field) == (
-            "FAILED_PRECONDITION",
-            reason,
-            "owner",
-        )
+        assert (error.code.name, error.reason, error.field) == (code, reason, "owner")
     assert await code_of(grace.workspaces.CreateWorkspace(create(owner="admin"))) == (
         "PERMISSION_DENIED"
     )

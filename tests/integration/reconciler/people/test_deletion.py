@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from reconciler.core.identity import SYSTEM_USER_ID
-from svckit.errors import Aborted
+from svckit.errors import FailedPrecondition
 from testkit.office import TRACE, TRACE_ID, Office, code_of, refused
 from testkit.pool_world import PoolWorld
 from warmpool.common.v1 import types_pb2 as common
@@ -69,9 +69,10 @@ async def test_nobody_deletes_as_a_prebuild_what_was_claimed_meanwhile(office: O
     pooled = await world.ready_prebuild()
     assert await world.claim() == pooled
     await world.complete(await world.acquire())
-    with pytest.raises(Aborted, match="changed hands"):
+    with pytest.raises(FailedPrecondition, match="has changed hands"):
         await world.workspaces.queue_build(
             pooled,
+            SYSTEM_USER_ID,  # whose it was when the permission was looked up
             transition="delete",
             version_id=None,
             parameters=None,
@@ -80,7 +81,6 @@ async def test_nobody_deletes_as_a_prebuild_what_was_claimed_meanwhile(office: O
             job_id=uuid4(),
             traceparent="",
             now=world.clock.now(),
-            owner_id=SYSTEM_USER_ID,  # whose it was when the permission was looked up
         )
     assert not await world.is_in_pool(pooled)
 

@@ -54,6 +54,7 @@ class LocalSystem:
     settings: LocalSettings
     client: Client
     supervisor: Supervisor
+    nats: EmbeddedNats
     described: GetSystemResponse
 
 
@@ -67,8 +68,10 @@ async def run_local_system(
     report: StepReport,
     note: Note,
     modules: ServiceModules | None = None,
+    service_environ: Mapping[str, Mapping[str, str]] | None = None,
 ) -> AsyncGenerator[LocalSystem]:
-    """A system that is ready to build, for as long as the block runs.
+    """A system that is ready to build, for as long as the block runs. `service_environ` is what a
+    service, by its name, gets besides its usual environment, or instead of a part of it.
 
     Raises EmbeddedError if a process does not come up, OperationFailed if no provisioner connects.
     """
@@ -107,8 +110,9 @@ async def run_local_system(
             (GATEWAY, modules.agentgw, agentgw_environment(layout, settings, nats.url)),
         )
         for name, module, environment in services:
+            more = (service_environ or {}).get(name, {})
             await supervisor.start_service(
-                name, module, environment, port_file=layout.port_file(name)
+                name, module, {**environment, **more}, port_file=layout.port_file(name)
             )
             took(name)
 
@@ -131,6 +135,7 @@ async def run_local_system(
             settings=settings,
             client=client,
             supervisor=supervisor,
+            nats=nats,
             described=described,
         )
 

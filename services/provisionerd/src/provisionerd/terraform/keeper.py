@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from provisionerd.terraform.protection import TFSTATE_FILE, embed_names, read_override
 from provisionerd.terraform.tfstate import Tfstate, TfstateUnreadable, read_tfstate
 
 __all__ = ["TfstateKeeper", "salvage_tfstate"]
@@ -21,9 +22,12 @@ def salvage_tfstate(work_dir: Path) -> bytes | None:
     """The tfstate in the working directory of a job whose worker was ended by force; None if there
     is none that is whole.
     """
+    source_dir = work_dir / "src"
     try:
-        content = (work_dir / "src" / "terraform.tfstate").read_bytes()
-        return content if read_tfstate(content).lineage else None
+        content = (source_dir / TFSTATE_FILE).read_bytes()
+        if not read_tfstate(content).lineage:
+            return None
+        return embed_names(content, read_override(source_dir))
     except (FileNotFoundError, TfstateUnreadable):
         return None
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from provisionerd.core.errors import TemplateInvalid
 
-__all__ = ["Overlay", "copy_template", "scan"]
+__all__ = ["Overlay", "copy_template", "scan", "strip_comments"]
 
 _BACKEND_OVERRIDE = "zz_warmpool_backend_override.tf"
 _COMMENT = re.compile(r"/\*.*?\*/|^\s*(?:#|//)[^\n]*", re.DOTALL | re.MULTILINE)
@@ -73,7 +73,7 @@ def scan(hcl: str) -> tuple[bool, bool]:
     A glance, not a parser: a false yes costs one init, a false no is found when terraform says what
     is missing.
     """
-    code = _COMMENT.sub("", hcl)
+    code = strip_comments(hcl)
     providers = {type_.split("_")[0] for type_ in _TYPE.findall(code)}
     providers |= set(_PROVIDER.findall(code))
     foreign = any(
@@ -84,6 +84,11 @@ def scan(hcl: str) -> tuple[bool, bool]:
     has_backend = _BACKEND.search(hcl) is not None  # in a comment too: a miss would be worse
     has_module = _MODULE.search(code) is not None
     return has_module or foreign or not providers <= _BUILTIN, has_backend
+
+
+def strip_comments(hcl: str) -> str:
+    """The text without what looks like a comment."""
+    return _COMMENT.sub("", hcl)
 
 
 def _ignore(directory: str, names: list[str]) -> list[str]:

@@ -1,20 +1,23 @@
 """The `terraform` provisioner: real plan and apply, with the bundled provider served in process.
 
 Promises, beyond those of `provisionerd.core.provisioner`: a template written for Coder runs
-unchanged; a build is one `apply`, never a saved plan, so a claim pays for one terraform process;
+unchanged; a build is one `apply`, not a saved plan, so a claim pays for one terraform process;
 agents keep id and token at a claim; a template that needs no other provider and no module needs no
 `init` and no network. A template's commands see an allow-list of our environment and no token.
 
-What is not decided here: how many run at once (the job loop's slots), and whether a claim that
-would replace something may go on (the control plane's policy; this reports it).
+Whether a claim that would replace something may go on is the template's own wish (`protection`);
+without one it may, and is reported. A template that wishes pays for a plan before its claims.
+
+What is not decided here: how many run at once (the job loop's slots).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from provisionerd.core.errors import ProvisionError
 from provisionerd.core.provisioner import (
@@ -29,8 +32,17 @@ from provisionerd.core.provisioner import (
 from provisionerd.terraform.agents import read_agents, read_resources
 from provisionerd.terraform.buildlog import BuildLog
 from provisionerd.terraform.context import build_context, plan_context
+from provisionerd.terraform.events import PlannedChange
 from provisionerd.terraform.keeper import TfstateKeeper
 from provisionerd.terraform.mask import Masker
+from provisionerd.terraform.protection import (
+    SETTINGS_FILE,
+    TFSTATE_FILE,
+    Protection,
+    ReplacementPolicy,
+    list_replaced,
+    read_policy,
+)
 from provisionerd.terraform.replacements import list_replacements
 from provisionerd.terraform.session import Session, open_session
 from provisionerd.terraform.settings import TerraformSettings
@@ -63,6 +75,7 @@ class TerraformProvisioner:
 
     async def import_template(self, job: Job) -> ImportResult:
         """Plans the template with defaults and reads what it asks and offers."""
+        await asyncio.to_thread(read_policy, job.template_dir)
         masker = Masker()
         log = BuildLog(job.log, masker)
         async with self._open(job, plan_context({}), log, masker, template_only=True) as session:
@@ -93,31 +106,71 @@ class TerraformProvisioner:
     async def build(self, job: Job, build: Build) -> BuildResult:
         """Applies, or destroys, and reads the result out of the tfstate."""
         before = read_tfstate(job.state)
+        policy = await asyncio.to_thread(read_policy, job.template_dir)
         if build.transition is Transition.DELETE and not before.managed:
             job.log(Level.INFO, "apply", "Nothing was ever made: there is nothing to delete.")
             return BuildResult()
         masker = Masker(list_secrets(before))
-        keeper = TfstateKeeper(
-            job.work_dir / "src" / "terraform.tfstate", job.state, job.keep_state
-        )
+        source_dir = job.work_dir / "src"
+        protection = Protection(source_dir, job.state, {each.resource for each in before.managed})
+
+        async def keep(content: bytes) -> None:
+            await job.keep_state(protection.embed(content))
+
+        keeper = TfstateKeeper(source_dir / TFSTATE_FILE, job.state, keep)
         log = BuildLog(job.log, masker, before_output=_SecretReader(keeper, masker))
         async with self._open(job, build_context(build, before), log, masker) as session:
             keeper.write_first()
-            await self._apply(session, keeper, build.transition)
+            await asyncio.to_thread(protection.begin)
+            if build.stage is Stage.CLAIM and policy is not ReplacementPolicy.ALLOW:
+                plan_file = job.work_dir / "claim.tfplan"
+                planned = await self._judge(session, policy, protection, plan_file)
+                await self._apply(session, keeper, "apply", (str(plan_file),))
+            else:
+                destroy = ("-destroy",) if build.transition is Transition.DELETE else ()
+                await self._apply(session, keeper, "plan", destroy)
+                planned = log.planned
             after = keeper.read()
-        return _read_result(build, log, before, after)
+        return _read_result(build, log, planned, before, after)
 
-    async def _apply(self, session: Session, keeper: TfstateKeeper, transition: Transition) -> None:
+    async def _judge(
+        self,
+        session: Session,
+        policy: ReplacementPolicy,
+        protection: Protection,
+        plan_file: Path,
+    ) -> list[PlannedChange]:
+        """Plans a claim until it replaces nothing that can be spared; returns the plan."""
+        while True:
+            arguments = (*_PLAN, f"-out={plan_file}")
+            timeout_seconds = self._settings.plan_timeout_seconds
+            await session.run("plan", arguments, timeout_seconds=timeout_seconds)
+            planned = session.log.planned
+            replaced = list_replaced(planned)
+            if replaced and policy is ReplacementPolicy.FAIL:
+                raise ProvisionError(
+                    f"the claim would replace {', '.join(replaced)}, which the template's"
+                    f" {SETTINGS_FILE} forbids; nothing was changed"
+                )
+            added = await asyncio.to_thread(protection.add, replaced)
+            if not added:
+                return planned
+            for name in sorted(added):
+                session.log.say(
+                    Level.WARN, f"{name}: the claim would replace it; its changes are ignored"
+                )
+
+    async def _apply(
+        self, session: Session, keeper: TfstateKeeper, stage: str, more: Sequence[str]
+    ) -> None:
         def complain(reason: str) -> None:
             session.log.say(Level.WARN, reason)
 
-        arguments = [*_APPLY, f"-parallelism={self._settings.parallelism}"]
-        if transition is Transition.DELETE:
-            arguments.append("-destroy")
+        arguments = (*_APPLY, f"-parallelism={self._settings.parallelism}", *more)
         try:
             async with _beside(keeper.watch(self._settings.tfstate_keep_seconds, complain)):
                 await session.run(
-                    "plan", arguments, timeout_seconds=self._settings.apply_timeout_seconds
+                    stage, arguments, timeout_seconds=self._settings.apply_timeout_seconds
                 )
         finally:
             await _keep_last(keeper, complain)
@@ -175,7 +228,13 @@ class _SecretReader:
         self._mark = mark
 
 
-def _read_result(build: Build, log: BuildLog, before: Tfstate, after: Tfstate) -> BuildResult:
+def _read_result(
+    build: Build,
+    log: BuildLog,
+    planned: Sequence[PlannedChange],
+    before: Tfstate,
+    after: Tfstate,
+) -> BuildResult:
     if build.transition is Transition.DELETE:
         return BuildResult()
     agents = read_agents(after.managed)
@@ -185,7 +244,7 @@ def _read_result(build: Build, log: BuildLog, before: Tfstate, after: Tfstate) -
         agents = tuple(agent for agent in agents if agent.name in homed)
     replacements = ()
     if build.stage is Stage.CLAIM:
-        replacements = list_replacements(log.planned, before, after)
+        replacements = list_replacements(planned, before, after)
     for replacement in replacements:
         differs = ", ".join(replacement.paths) or "nothing that shows in the tfstate"
         log.say(Level.WARN, f"{replacement.address}: replaced at the claim; differs: {differs}")

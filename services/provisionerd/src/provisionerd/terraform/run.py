@@ -150,7 +150,7 @@ async def _supervise(
                 exit_code = await process.wait()
                 for watcher in watchers:
                     watcher.cancel()
-                if stop.interrupt.is_set():  # what it started and left behind
+                if stop.interrupt.is_set() or exit_code < 0:  # what it could not end itself
                     _signal_group(process, signal.SIGKILL)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_DRAIN_SECONDS):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-__all__ = ["BuiltAgent", "BuiltWorkspace", "LogLine"]
+__all__ = ["BuiltAgent", "BuiltWorkspace", "LogLine", "describe_replacements"]
+
+NAMED_MAX = 10  # of what one sentence lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +45,24 @@ class BuiltWorkspace:
     agents: tuple[BuiltAgent, ...] = ()
     resources: tuple[dict[str, Any], ...] = ()
     replacements: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+def describe_replacements(
+    replacements: Sequence[tuple[str, Sequence[str]]],
+    *,
+    workspace: str,
+    template: str,
+    preset: str,
+) -> str:
+    """What template admins are told of a claim that destroyed what it should have kept."""
+    named = [
+        f"{address[:200]} ({', '.join(path[:200] for path in paths[:NAMED_MAX]) or 'no attribute'})"
+        for address, paths in replacements[:NAMED_MAX]
+    ]
+    if len(replacements) > NAMED_MAX:
+        named.append(f"{len(replacements) - NAMED_MAX} more")
+    return (
+        f'The claim of workspace "{workspace}" replaced what the pool had warmed (template'
+        f' "{template}", preset "{preset}"): {"; ".join(named)}. Such attributes must not depend'
+        " on the owner, or belong in the resource's ignore_changes."
+    )

@@ -15,7 +15,10 @@ from enum import Enum
 from typing import Final
 from uuid import UUID
 
+from svckit.errors import PermissionDenied
+
 __all__ = [
+    "ACQUISITIONS_MAX",
     "TRANSITIONS",
     "AcquiredJob",
     "BuildOfJob",
@@ -26,7 +29,9 @@ __all__ = [
     "Requeue",
     "Silence",
     "decide_failed",
+    "decide_released",
     "decide_silent",
+    "decide_tags",
     "next_status",
 ]
 
@@ -147,6 +152,12 @@ class Silence(Enum):
     STALE = "stale"  # nobody took it
 
 
+ACQUISITIONS_MAX: Final = 20
+"""A job that so many workers took without a word ends: it may be what ends them. Workers that drain
+hand jobs back, which counts, so this is far more than a rollout needs.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Requeue:
     """Another worker takes it."""
@@ -169,12 +180,19 @@ def decide_silent(
     match silence:
         case Silence.STALE:
             return Fail("no provisioner took the job in time", "NO_PROVISIONER")
-        case Silence.UNCONFIRMED if status is JobStatus.RUNNING:
+        case Silence.UNCONFIRMED if status is JobStatus.RUNNING and attempt < ACQUISITIONS_MAX:
             return Requeue()
         case Silence.HUNG if is_claim and status is JobStatus.RUNNING and attempt < attempts_max:
             return Requeue()
         case Silence.UNCONFIRMED | Silence.HUNG:
             return Fail("the provisioner fell silent", "WORKER_LOST")
+
+
+def decide_released(status: JobStatus) -> Requeue | Fail:
+    """What becomes of a job its worker hands back."""
+    if status is JobStatus.CANCELING:
+        return Fail("canceled on request", "CANCELED")
+    return Requeue()
 
 
 def decide_failed(
@@ -186,3 +204,20 @@ def decide_failed(
     if is_claim and is_retryable and attempt < attempts_max:
         return Requeue()
     return Fail(error, reason)
+
+
+def decide_tags(asked: Mapping[str, str], key_tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags a worker serves under. A key with tags is for these alone; one without leaves the
+    choice to the worker. Raises PermissionDenied for a tag beyond its key.
+    """
+    if not key_tags:
+        return dict(asked)
+    beyond = sorted(name for name, value in asked.items() if key_tags.get(name) != value)
+    if beyond:
+        allowed = ", ".join(f"{name}={value}" for name, value in sorted(key_tags.items()))
+        raise PermissionDenied(
+            f'register.tags: "{beyond[0]}" is beyond the worker\'s key, which is for {allowed}',
+            reason="TAGS_BEYOND_KEY",
+            field="register.tags",
+        )
+    return dict(key_tags)

@@ -190,7 +190,7 @@ class MetricsLoop:
     async def run_once(self) -> None:
         """Reads one picture."""
         now = self._clock.now()
-        snapshot = await self._pools.load_for_pass(now, self._settings)
+        snapshot = await self._pools.load_for_pass(now)
         for step in await self._measures.take_claim_steps(now):
             self._instruments.stepped(step.step, step.seconds)
         self._instruments.picture = Picture(

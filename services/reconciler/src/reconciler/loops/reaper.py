@@ -1,5 +1,9 @@
 """Finds jobs nobody hears of and settles them: another worker for a claim, an error for the
 rest.
+
+A job is hung only if it was silent while it could be heard. After a start of ours, or a time
+without Postgres, workers that are well have said nothing for as long as we were away: they are
+given the time to say it.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from datetime import timedelta
 
 from reconciler.core.aftermath import announce
 from reconciler.core.hints import Hints
+from reconciler.core.jobs import Silence
 from reconciler.loops.leadership import REAPER_LOCK
 from reconciler.store.builds import JobEnds
 from reconciler.store.db import Database
@@ -21,6 +26,8 @@ __all__ = ["Reaper", "ReaperSettings"]
 
 LOG = get_logger(__name__)
 BATCH_MAX = 200
+HEARING_SECONDS = 30.0  # a worker that is well has got a heartbeat through by then
+LATE_SECONDS = 10.0  # a look that comes later than this was held up, and so were heartbeats
 WORKER_FORGOTTEN_AFTER = timedelta(minutes=10)
 
 
@@ -54,6 +61,8 @@ class Reaper:
         self._clock = clock
         self._entropy = entropy
         self._settings = settings
+        self._looked_at: float | None = None
+        self._hears_since = 0.0
 
     async def run(self) -> None:
         """Looks, forever."""
@@ -67,7 +76,9 @@ class Reaper:
     async def run_once(self) -> int:
         """Settles what is silent now; returns how many."""
         settled = 0
+        is_hearing = self._is_hearing()
         async with self._database.try_lock(REAPER_LOCK) as is_leader:
+            self._looked_at = self._clock.monotonic()
             if not is_leader:
                 return 0
             now = self._clock.now()
@@ -79,6 +90,8 @@ class Reaper:
                 limit=BATCH_MAX,
             )
             for job in silent:
+                if job.silence is Silence.HUNG and not is_hearing:
+                    continue
                 try:
                     aftermath = await self._ends.settle_silent(job, self._clock.now())
                 except ServiceError as error:
@@ -96,3 +109,11 @@ class Reaper:
                     )
             await self._queue.forget_workers(now - WORKER_FORGOTTEN_AFTER)
         return settled
+
+    def _is_hearing(self) -> bool:
+        """Whether every heartbeat of the last while has had a chance to arrive."""
+        settings, now = self._settings, self._clock.monotonic()
+        late_seconds = 2 * settings.tick_seconds + LATE_SECONDS
+        if self._looked_at is None or now - self._looked_at > late_seconds:
+            self._hears_since = now
+        return now - self._hears_since >= min(HEARING_SECONDS, settings.hung_seconds)

@@ -22,7 +22,7 @@ __all__ = ["GatewayServicer"]
 LOG = get_logger(__name__)
 BATCH_MAX = 2000
 LINES_MAX = 1000
-ERROR_BYTES_MAX = 4096
+ERROR_CHARS_MAX = 4096
 REASON = "prebuild_claimed"
 
 VERDICTS: Final[Mapping[Verdict, pb.ReinitVerdict.ValueType]] = {
@@ -109,7 +109,7 @@ class GatewayServicer(rpc.GatewayServiceServicer):
             request.token_hash,
             lifecycle,
             decode_time(request.changed_at, now),
-            request.error[:ERROR_BYTES_MAX],
+            _clean(request.error),
             now,
         )
         if workspace_id is not None:
@@ -167,7 +167,7 @@ def _decode_step(index: int, record: pb.ReinitRecord) -> ReinitStep:
         token_hash=record.token_hash,
         claim_id=decode_uuid(record.claim_id, f"records[{index}].claim_id"),
         step=step,
-        error=record.error[:ERROR_BYTES_MAX],
+        error=_clean(record.error),
     )
 
 
@@ -181,6 +181,11 @@ def _encode_check(check: Check) -> pb.AgentCheck:
         reason=REASON if check.claim_id else "",
         error=check.error,
     )
+
+
+def _clean(error: str) -> str:
+    """An agent's words, as the database can hold them: what it says must not be lost for them."""
+    return error[:ERROR_CHARS_MAX].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _text(value: object | None) -> str:

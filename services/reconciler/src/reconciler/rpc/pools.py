@@ -8,7 +8,7 @@ from uuid import UUID
 
 from reconciler.core.audit import AuditEntry
 from reconciler.core.hints import Hints
-from reconciler.core.permissions import UserPrincipal, may
+from reconciler.core.permissions import UserPrincipal, may, organizations_where
 from reconciler.core.pools import PoolSettings
 from reconciler.core.schedules import (
     ScheduleInvalid,
@@ -21,7 +21,7 @@ from reconciler.rpc.waits import Waits, going_away
 from reconciler.store.pools import Pools
 from reconciler.wire.pools import encode_pools
 from reconciler.wire.values import encode_time
-from svckit.errors import InvalidArgument, PermissionDenied
+from svckit.errors import InvalidArgument, NotFound, PermissionDenied
 from svckit.system import Clock
 from warmpool.control.v1 import pools_pb2 as pb
 from warmpool.control.v1 import pools_pb2_grpc as rpc
@@ -199,8 +199,14 @@ class PoolServicer(rpc.PoolServiceServicer):
             raise InvalidArgument(
                 "template: empty; name the template", reason="TEMPLATE_MISSING", field="template"
             )
-        template_id, organization_id = await self._pools.find_template(name, None)
-        _require_update(caller, organization_id)
+        try:
+            template_id, organization_id = await self._pools.find_template(
+                name, _where(caller, "pool.update")
+            )
+        except NotFound:
+            _, organization_id = await self._pools.find_template(name, _where(caller, "pool.read"))
+            _require_update(caller, organization_id)
+            raise
         return template_id, organization_id
 
     def _entry(
@@ -221,6 +227,12 @@ class PoolServicer(rpc.PoolServiceServicer):
             organization_id=organization_id,
             template_id=str(template_id),
         )
+
+
+def _where(caller: UserPrincipal, permission: str) -> list[UUID] | None:
+    """Names are unique in an organization only: the same name elsewhere is not the caller's."""
+    organization_ids = organizations_where(caller, permission)
+    return None if organization_ids is None else [*organization_ids]
 
 
 def _require_update(caller: UserPrincipal, organization_id: UUID | None) -> None:

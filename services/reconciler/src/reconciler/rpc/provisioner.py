@@ -14,6 +14,7 @@ from uuid import UUID
 
 from reconciler.core.aftermath import Aftermath, announce
 from reconciler.core.hints import Hints
+from reconciler.core.jobs import decide_tags
 from reconciler.core.permissions import ServicePrincipal
 from reconciler.rpc.principals import calling_service
 from reconciler.rpc.waits import Waits
@@ -277,7 +278,7 @@ def _decode_worker(first: pb.AcquireJobsRequest | None, key: ServicePrincipal) -
         name=who.name[:128],
         version=who.version[:64],
         provisioner_types=tuple(who.provisioner_types),
-        tags=dict(who.tags) | dict(key.tags),
+        tags=decide_tags(who.tags, key.tags),
         key_id=key.key_id,
         organization_id=key.organization_id,
     )

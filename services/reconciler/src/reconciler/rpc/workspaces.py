@@ -80,10 +80,10 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         self, request: pb.CreateWorkspaceRequest, context: object
     ) -> pb.CreateWorkspaceResponse:
         caller = calling_user()
-        if len(request.request_id) > REQUEST_ID_CHARS_MAX:
+        if len(request.request_id) > REQUEST_ID_CHARS_MAX or "\0" in request.request_id:
             raise InvalidArgument(
-                f"request_id: {len(request.request_id)} characters;"
-                f" at most {REQUEST_ID_CHARS_MAX} are allowed",
+                f"request_id: {len(request.request_id)} characters, or one of them NUL;"
+                f" at most {REQUEST_ID_CHARS_MAX} are allowed, and any but NUL",
                 reason="REQUEST_ID_INVALID",
                 field="request_id",
             )
@@ -91,8 +91,15 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         organization_id = offer.template.organization_id
         owner_id = await self._owner(request.owner, caller)
         _require(caller, "workspace.create", organization_id=organization_id, owner_id=owner_id)
+        if owner_id == SYSTEM_USER_ID:
+            raise InvalidArgument(
+                f'owner: "{request.owner}" is the pool itself, which makes its own workspaces;'
+                " name a person",
+                reason="OWNER_IS_THE_POOL",
+                field="owner",
+            )
         if owner_id != caller.user_id:
-            await self._require_ownable(request.owner, owner_id, organization_id)
+            await self._require_member(request.owner, owner_id, organization_id)
         outcome = await self._creation.create(
             Request(
                 organization=request.organization or DEFAULT_ORGANIZATION_NAME,
@@ -278,6 +285,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
     ) -> WorkspaceView:
         queued = await self._workspaces.queue_build(
             view.id,
+            view.owner_id,
             transition=transition,
             version_id=version_id,
             parameters=values,
@@ -286,7 +294,6 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
             job_id=self._new_id(),
             traceparent=current_traceparent(),
             now=self._clock.now(),
-            owner_id=view.owner_id,
             audit=audit,
         )
         self._hints.job_posted(queued.organization_id, queued.job_id, queued.provisioner_type)
@@ -320,13 +327,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
             raise template_unknown(request.template)
         return offer
 
-    async def _require_ownable(self, name: str, owner_id: UUID, organization_id: UUID) -> None:
-        if owner_id == SYSTEM_USER_ID:
-            raise FailedPrecondition(
-                f'owner: "{name}" is the system user, whose prebuilds only pools make',
-                reason="SYSTEM_USER",
-                field="owner",
-            )
+    async def _require_member(self, name: str, owner_id: UUID, organization_id: UUID) -> None:
         if not await self._workspaces.is_member(organization_id, owner_id):
             raise FailedPrecondition(
                 f'owner: "{name}" does not belong to the organization of the template, so they'

@@ -18,7 +18,7 @@ import asyncpg
 from bus.events import PrebuildClaimed, encode_event
 from bus.subjects import claims_subject
 from reconciler.core.aftermath import Aftermath
-from reconciler.core.builds import BuiltWorkspace, LogLine
+from reconciler.core.builds import BuiltWorkspace, LogLine, describe_replacements
 from reconciler.core.jobs import (
     Fail,
     JobEvent,
@@ -26,6 +26,7 @@ from reconciler.core.jobs import (
     JobStatus,
     Requeue,
     decide_failed,
+    decide_released,
     decide_silent,
     next_status,
 )
@@ -41,6 +42,7 @@ __all__ = ["JobEnds"]
 
 SQL = load_queries("builds")
 OUTBOX = load_queries("outbox")
+POOLS = load_queries("pools")
 CLAIM_ATTEMPTS_MAX = 3
 
 
@@ -74,7 +76,7 @@ class JobEnds:
             end = _Ending(connection, job, now)
             await end.finish(JobEvent.SUCCEEDED, resources=built.resources)
             deliverable = build["transition"] == "start" and await _settle_claim(
-                connection, build["workspace_id"], bool(built.replacements), now
+                connection, build["workspace_id"], built.replacements, now
             )
             return end.aftermath(build, has_outbox=deliverable)
 
@@ -163,14 +165,17 @@ class JobEnds:
     async def release(
         self, job_id: UUID, attempt: int, organization_id: UUID | None, now: datetime
     ) -> Aftermath | None:
-        """Hands a job back to the queue, for another worker to take at once."""
+        """Hands a job back to the queue, for another worker to take at once; one that was asked to
+        stop ends here.
+        """
 
         async def work(connection: Connection) -> Aftermath | None:
             job = await hold_attempt(connection, job_id, attempt, organization_id)
             if job is None:
                 return None
             build = await connection.fetchrow(SQL.get_build, job_id)
-            return await _carry_out(connection, job, build, Requeue(), now)
+            decision = decide_released(JobStatus(job["status"]))
+            return await _carry_out(connection, job, build, decision, now)
 
         return await self._database.transact(work)
 
@@ -183,6 +188,7 @@ class JobEnds:
                 job is None
                 or job["attempt"] != silent.attempt
                 or JobStatus(job["status"]) is not silent.status
+                or job["heartbeat_at"] != silent.heartbeat_at
             ):
                 return None
             build = await connection.fetchrow(SQL.get_build, silent.id)
@@ -285,9 +291,9 @@ async def _carry_out(
     end = _Ending(connection, job, now)
     match decision:
         case Requeue():
-            end.status = JobStatus(await connection.fetchval(JOBS.release_job, job["id"], now))
-            requeued = job["provisioner_type"] if end.status is JobStatus.PENDING else ""
-            return end.aftermath(build, requeued=requeued)
+            await connection.execute(JOBS.release_job, job["id"], now)
+            end.status = next_status(end.status, JobEvent.RELEASED)
+            return end.aftermath(build, requeued=job["provisioner_type"])
         case Fail(error=error, reason=reason):
             event = JobEvent.CANCELED if reason == "CANCELED" else JobEvent.FAILED
             await end.finish(event, error=error, reason=reason)
@@ -325,11 +331,25 @@ async def _store_agents(
 
 
 async def _settle_claim(
-    connection: Connection, workspace_id: UUID, has_replacements: bool, now: datetime
+    connection: Connection,
+    workspace_id: UUID,
+    replacements: Sequence[tuple[str, Sequence[str]]],
+    now: datetime,
 ) -> bool:
-    claim = await connection.fetchrow(SQL.settle_claim, workspace_id, now, has_replacements)
+    claim = await connection.fetchrow(SQL.settle_claim, workspace_id, now, bool(replacements))
     if claim is None:
         return False
+    if replacements:
+        names = await connection.fetchrow(SQL.get_claim_names, claim["id"])
+        assert names is not None
+        await connection.execute(
+            POOLS.notify_once,
+            f"claim.resources_replaced/{claim['id']}",
+            claim["preset_id"],
+            "claim.resources_replaced",
+            describe_replacements(replacements, **names),
+            now,
+        )
     event = PrebuildClaimed(
         workspace_id=str(claim["workspace_id"]),
         owner_id=str(claim["claimant_id"]),

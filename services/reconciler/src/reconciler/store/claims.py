@@ -20,7 +20,7 @@ from reconciler.core.views import WorkspaceView
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
 from reconciler.store.views import fetch_views_of
-from svckit.errors import AlreadyExists
+from svckit.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from svckit.log import get_logger
 
 __all__ = ["Claimed", "Claimer", "Created", "NewIds", "PastRequest", "Wanted", "WorkspaceMaker"]
@@ -157,7 +157,7 @@ class WorkspaceMaker:
                 return await self._database.transact(
                     lambda connection: self._claim_together(connection, asked, now)
                 )
-            except asyncpg.PostgresError as error:
+            except (asyncpg.PostgresError, InvalidArgument) as error:
                 # Somebody took a name or served a request meanwhile, or sent what no database
                 # takes. Find out who it was, and serve the others.
                 LOG.debug("claims are made one by one", count=len(asked), error=error)
@@ -227,10 +227,10 @@ async def insert_workspace(
     connection: Connection, wanted: Wanted, ids: NewIds, *, pool_miss: str = "", now: datetime
 ) -> str:
     """Makes a workspace with its first build; returns the provisioner type. The pool makes its own
-    so, too.
+    so, too. Raises FailedPrecondition if the template has been deleted.
     """
     in_pool = wanted.owner_id == SYSTEM_USER_ID
-    return await connection.fetchval(
+    provisioner_type: str | None = await connection.fetchval(
         BUILDS.insert_workspace,
         ids.workspace_id,
         wanted.organization_id,
@@ -251,6 +251,13 @@ async def insert_workspace(
         wanted.parameters,
         wanted.traceparent,
     )
+    if provisioner_type is None:
+        raise FailedPrecondition(
+            "template: it has been deleted; nothing can be made of it any more",
+            reason="TEMPLATE_DELETED",
+            field="template",
+        )
+    return provisioner_type
 
 
 def name_taken(error: asyncpg.UniqueViolationError, name: str) -> AlreadyExists:

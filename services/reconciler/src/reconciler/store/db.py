@@ -2,8 +2,9 @@
 
 Promises: every statement has a time limit; a transaction function is run again, whole, after a
 serialization failure, a deadlock or a cached plan that a migration made stale; a lost database
-surfaces as `Unavailable`, which callers may retry. What a transaction function does outside the
-database it may do twice, so it does nothing outside.
+surfaces as `Unavailable`, which callers may retry; a text Postgres cannot hold, as
+`InvalidArgument`. What a transaction function does outside the database it may do twice, so it does
+nothing outside.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import asyncpg
 
-from svckit.errors import Unavailable
+from reconciler.store.queries import load_queries
+from svckit.errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -29,6 +31,7 @@ __all__ = ["Connection", "Database", "open_database"]
 
 T = TypeVar("T")
 
+LOCKS = load_queries("locks")
 STATEMENT_TIMEOUT_SECONDS = 30.0
 ACQUIRE_TIMEOUT_SECONDS = 10.0
 ATTEMPTS_MAX = 5
@@ -47,6 +50,7 @@ _LOST = (
     asyncpg.TooManyConnectionsError,
     TimeoutError,
 )
+_HOLDS_NUL = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 
 
 async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -55,10 +59,21 @@ async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     )
 
 
+_BY_KEY = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
+
 @asynccontextmanager
-async def open_database(url: str, *, pool_max: int) -> AsyncGenerator[Database]:
+async def open_database(
+    url: str, *, pool_max: int, by_key: bool = False
+) -> AsyncGenerator[Database]:
     """Opens a pool of at most `pool_max` connections; raises `Unavailable` if the database cannot
-    be reached.
+    be reached. `by_key` is for statements that find all their rows by key: they are planned once,
+    whatever the tables hold, where planning each anew would take longer than running it.
     """
     try:
         pool = await asyncpg.create_pool(
@@ -67,7 +82,11 @@ async def open_database(url: str, *, pool_max: int) -> AsyncGenerator[Database]:
             max_size=pool_max,
             command_timeout=STATEMENT_TIMEOUT_SECONDS,
             init=_prepare,
-            server_settings={"application_name": "warmpool-reconciler", "timezone": "UTC"},
+            server_settings={
+                "application_name": "warmpool-reconciler",
+                "timezone": "UTC",
+                **(_BY_KEY if by_key else {}),
+            },
         )
     except _LOST as error:
         raise Unavailable(f"the database cannot be reached: {error}") from error
@@ -101,6 +120,11 @@ class Database:
                 yield connection
         except _LOST as error:
             raise Unavailable(f"the database is not there: {_name(error)}") from error
+        except _HOLDS_NUL as error:
+            raise InvalidArgument(
+                "a text holds the character NUL (U+0000); any other is allowed",
+                reason="TEXT_INVALID",
+            ) from error
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[Connection]:
@@ -130,7 +154,7 @@ class Database:
         connection.
         """
         async with self.read() as connection, connection.transaction():
-            yield bool(await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", key))
+            yield bool(await connection.fetchval(LOCKS.try_leader_lock, key))
 
 
 def _name(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from reconciler.core.builds import LogLine
 from reconciler.core.jobs import AcquiredJob, BuildOfJob, JobKind, JobStatus, Silence
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
-from svckit.errors import Aborted, NotFound
+from svckit.errors import Aborted, NotFound, Unauthenticated
 
 __all__ = [
     "JobQueue",
@@ -50,11 +50,12 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SilentJob:
-    """A job nobody hears of."""
+    """A job nobody hears of. `heartbeat_at` is when its attempt spoke last; None if never."""
 
     id: UUID
     status: JobStatus
     attempt: int
+    heartbeat_at: datetime | None
     silence: Silence
 
 
@@ -127,9 +128,11 @@ class JobQueue:
         self._database = database
 
     async def register(self, worker: Worker, now: datetime) -> None:
-        """Notes a provisioner, or that it is still there."""
+        """Notes a provisioner, or that it is still there. Raises Unauthenticated if its key was
+        revoked.
+        """
         async with self._database.read() as connection:
-            await connection.execute(
+            noted = await connection.fetchval(
                 SQL.upsert_worker,
                 worker.id,
                 worker.name,
@@ -139,6 +142,8 @@ class JobQueue:
                 worker.key_id,
                 now,
             )
+        if noted is None:
+            raise Unauthenticated("the key is refused: it was revoked", reason="TOKEN_REFUSED")
 
     async def acquire(self, worker: Worker, now: datetime) -> AcquiredJob | None:
         """The next job the worker may run, now its own; None if there is none."""
@@ -151,6 +156,7 @@ class JobQueue:
                 worker.tags,
                 worker.organization_id,
                 now,
+                worker.key_id,
             )
             if job is None:
                 return None
@@ -221,6 +227,7 @@ class JobQueue:
                 id=r["id"],
                 status=JobStatus(r["status"]),
                 attempt=r["attempt"],
+                heartbeat_at=r["heartbeat_at"],
                 silence=Silence(r["silence"]),
             )
             for r in records

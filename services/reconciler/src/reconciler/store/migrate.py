@@ -11,20 +11,15 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 
-import asyncpg
-
 from reconciler.store.db import Database
+from reconciler.store.queries import load_queries
 
 __all__ = ["Migration", "list_migrations", "migrate"]
 
 _LOCK_KEY = 0x5741_524D_0001  # "WARM", 1
 _FILE = re.compile(r"^(\d{4})_(pre|post)_(\w+)\.sql$")
-_BOOKS = """
-CREATE TABLE IF NOT EXISTS schema_migrations (
-    number     integer PRIMARY KEY,
-    name       text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now()
-)"""
+
+SQL = load_queries("migrations")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +52,11 @@ async def migrate(database: Database, *, post: bool = True) -> tuple[str, ...]:
     """
     applied: list[str] = []
     async with database.read() as connection:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY, timeout=300)
+        await connection.execute(SQL.lock_migrations, _LOCK_KEY, timeout=300)
         try:
-            await connection.execute(_BOOKS)
-            done = {
-                record["number"]
-                for record in await connection.fetch("SELECT number FROM schema_migrations")
-            }
+            await connection.execute(SQL.ensure_migrations_table)
+            rows = await connection.fetch(SQL.list_applied_migrations)
+            done = {row["number"] for row in rows}
             for migration in list_migrations():
                 if migration.number in done:
                     continue
@@ -71,20 +64,8 @@ async def migrate(database: Database, *, post: bool = True) -> tuple[str, ...]:
                     break
                 async with connection.transaction():
                     await connection.execute(migration.sql, timeout=600)
-                    await connection.execute(
-                        "INSERT INTO schema_migrations (number, name) VALUES ($1, $2)",
-                        migration.number,
-                        migration.name,
-                    )
+                    await connection.execute(SQL.insert_migration, migration.number, migration.name)
                 applied.append(migration.name)
         finally:
-            await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK_KEY)
+            await connection.execute(SQL.unlock_migrations, _LOCK_KEY)
     return tuple(applied)
-
-
-async def schema_version(connection: asyncpg.Connection[asyncpg.Record]) -> str:
-    """The newest migration applied."""
-    name: str | None = await connection.fetchval(
-        "SELECT name FROM schema_migrations ORDER BY number DESC LIMIT 1"
-    )
-    return name or "none"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 import asyncpg
@@ -15,7 +17,6 @@ from reconciler.core.pools import (
     MemberRow,
     MemberTotals,
     PoolHealth,
-    PoolSettings,
     PresetRow,
     RestingPool,
     ScheduleRow,
@@ -48,17 +49,16 @@ def sort_out(
     totals: Iterable[asyncpg.Record],
     histories: Iterable[asyncpg.Record],
     now: datetime,
-    settings: PoolSettings,
 ) -> Sorted:
     """Tells pools at rest, whose members need not be read, from the others."""
     history_of = {row["preset_id"]: read_history(row) for row in histories}
-    totals_of = {row["preset_id"]: MemberTotals(**dict(row)) for row in totals}
+    totals_of = {row["preset_id"]: _read_totals(row) for row in totals}
     resting: list[RestingPool] = []
     others: list[PresetRow] = []
     for preset in map(read_preset, presets):
         total = totals_of.pop(preset.preset_id, None)
         history = history_of.get(preset.preset_id)
-        if not is_resting(preset, total, history, now, settings):
+        if not is_resting(preset, total, history, now):
             others.append(preset)
         elif total is None:
             resting.append(RestingPool(preset=preset))
@@ -103,9 +103,7 @@ def read_preset(r: asyncpg.Record) -> PresetRow:
         is_template_retired=r["template_deleted"],
         instances=r["instances"] or 0,
         ttl_seconds=r["ttl_seconds"],
-        schedules=tuple(
-            ScheduleRow(cron=s["cron"], instances=s["instances"]) for s in r["schedules"]
-        ),
+        schedules=_read_schedules(r["schedules"]),
         timezone=r["timezone"],
         health=PoolHealth(r["health"]),
         resumed_at=r["resumed_at"],
@@ -144,4 +142,21 @@ def read_history(r: asyncpg.Record) -> BuildHistory:
         last_failed_at=r["last_failed_at"],
         last_failed_created_at=r["last_failed_created_at"],
         last_succeeded_created_at=r["last_succeeded_created_at"],
+    )
+
+
+@lru_cache(maxsize=16_384)
+def _read_schedules(text: str) -> tuple[ScheduleRow, ...]:
+    """Many presets have the same, most have none."""
+    return tuple(
+        ScheduleRow(cron=each["cron"], instances=each["instances"]) for each in json.loads(text)
+    )
+
+
+def _read_totals(r: asyncpg.Record) -> MemberTotals:
+    return MemberTotals(
+        preset_id=r["preset_id"],
+        total=r["total"],
+        plain=r["plain"],
+        oldest_created_at=r["oldest_created_at"],
     )

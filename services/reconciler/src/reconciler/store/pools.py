@@ -19,7 +19,7 @@ import asyncpg
 from reconciler.core.audit import AuditEntry
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import JobStatus
-from reconciler.core.pools import PoolHealth, PoolSettings, PoolSnapshot
+from reconciler.core.pools import PoolHealth, PoolSnapshot
 from reconciler.store.audit import insert_audit
 from reconciler.store.claims import NewIds, Wanted, insert_workspace
 from reconciler.store.db import Connection, Database
@@ -93,7 +93,7 @@ class Pools:
             histories=tuple(map(read_history, histories)),
         )
 
-    async def load_for_pass(self, now: datetime, settings: PoolSettings) -> PoolSnapshot:
+    async def load_for_pass(self, now: datetime) -> PoolSnapshot:
         """Every pool at one moment; members only of those that do not rest."""
         seen_after = now - self._agent_timeout
         async with self._database.snapshot() as connection:
@@ -102,7 +102,7 @@ class Pools:
             presets = await connection.fetch(SQL.load_presets, SYSTEM_USER_ID)
             totals = await connection.fetch(SQL.load_totals, SYSTEM_USER_ID, seen_after)
             histories = await connection.fetch(SQL.load_histories, now - self._failure_lookback)
-            sort = partial(sort_out, presets, totals, histories, now, settings)
+            sort = partial(sort_out, presets, totals, histories, now)
             found = await asyncio.to_thread(sort) if len(presets) > IN_THREAD_FROM else sort()
             members: list[asyncpg.Record] = []
             if found.preset_ids or any(row["preset_id"] is None for row in totals):

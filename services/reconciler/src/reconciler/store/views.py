@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -19,25 +20,28 @@ JOBS = load_queries("jobs")
 
 async def fetch_views(connection: Connection, *arguments: object) -> tuple[WorkspaceView, ...]:
     """What `list_workspaces` finds for its arguments, and where pending jobs stand in the queue."""
-    records = await connection.fetch(SQL.list_workspaces, *arguments)
+    return await _read(connection, await connection.fetch(SQL.list_workspaces, *arguments))
+
+
+async def fetch_views_of(
+    connection: Connection, workspace_ids: Sequence[UUID], seen_after: datetime
+) -> dict[UUID, WorkspaceView]:
+    """These workspaces, deleted or not, by id; agents seen after that moment are connected."""
+    if not workspace_ids:
+        return {}
+    records = await connection.fetch(SQL.get_workspaces, workspace_ids, seen_after)
+    return {view.id: view for view in await _read(connection, records)}
+
+
+async def _read(
+    connection: Connection, records: Sequence[asyncpg.Record]
+) -> tuple[WorkspaceView, ...]:
     pending = [r["job_id"] for r in records if r["job_status"] == "pending"]
     positions: dict[UUID, int] = {}
     if pending:
         rows = await connection.fetch(JOBS.queue_positions, pending)
         positions = {row["id"]: row["position"] for row in rows}
     return tuple(_read_workspace(r, positions.get(r["job_id"], 0)) for r in records)
-
-
-async def fetch_views_of(
-    connection: Connection, workspace_ids: list[UUID], seen_after: datetime
-) -> dict[UUID, WorkspaceView]:
-    """These workspaces, by id; agents seen after that moment are connected."""
-    views = await fetch_views(
-        connection,
-        *(workspace_ids, None, None, True, None, None, None, len(workspace_ids), None, None),
-        seen_after,
-    )
-    return {view.id: view for view in views}
 
 
 def _read_workspace(r: asyncpg.Record, queue_position: int) -> WorkspaceView:

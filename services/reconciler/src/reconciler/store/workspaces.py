@@ -16,8 +16,8 @@ from reconciler.store.audit import insert_audit
 from reconciler.store.db import Connection, Database
 from reconciler.store.jobs import SQL as JOBS
 from reconciler.store.queries import load_queries
-from reconciler.store.views import fetch_views
-from svckit.errors import Aborted, FailedPrecondition, NotFound
+from reconciler.store.views import fetch_views, fetch_views_of
+from svckit.errors import FailedPrecondition, NotFound
 
 __all__ = [
     "JobView",
@@ -122,14 +122,15 @@ class Workspaces:
 
     async def get(self, workspace_id: UUID, now: datetime) -> WorkspaceView:
         """One workspace, deleted or not; raises NotFound."""
-        found = await self.list(now, ids=(workspace_id,), include_system=True, limit=1)
-        if not found:
+        async with self._database.read() as connection:
+            found = await fetch_views_of(connection, [workspace_id], now - self._agent_timeout)
+        if workspace_id not in found:
             raise NotFound(
                 f"there is no workspace {workspace_id}",
                 reason="WORKSPACE_UNKNOWN",
                 field="workspace_id",
             )
-        return found[0]
+        return found[workspace_id]
 
     async def find_template(
         self, organization: str, template: str, version: str | None
@@ -216,6 +217,7 @@ class Workspaces:
     async def queue_build(
         self,
         workspace_id: UUID,
+        owner_id: UUID,
         *,
         transition: str,
         version_id: UUID | None,
@@ -225,11 +227,11 @@ class Workspaces:
         job_id: UUID,
         traceparent: str,
         now: datetime,
-        owner_id: UUID | None = None,
         audit: AuditEntry | None = None,
     ) -> QueuedBuild:
         """Queues a start, stop or delete. Raises FailedPrecondition while another build is under
-        way, and Aborted if the workspace no longer belongs to `owner_id`, for whom it was allowed.
+        way, or if the workspace is no longer `owner_id`'s: who may change a prebuild may not change
+        what somebody has claimed meanwhile.
         """
 
         async def work(connection: Connection) -> QueuedBuild:
@@ -240,10 +242,11 @@ class Workspaces:
                     reason="WORKSPACE_UNKNOWN",
                     field="workspace_id",
                 )
-            if owner_id is not None and row["owner_id"] != owner_id:
-                raise Aborted(
-                    "the workspace changed hands meanwhile; look at it again",
+            if row["owner_id"] != owner_id:
+                raise FailedPrecondition(
+                    "workspace_id: the workspace has changed hands; look at it again",
                     reason="OWNER_CHANGED",
+                    field="workspace_id",
                 )
             if row["latest_job_status"] in ("pending", "running", "canceling"):
                 raise FailedPrecondition(

@@ -72,12 +72,15 @@ LOG = get_logger(__name__)
 async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
     """Serves until the group is asked to stop."""
     url, cipher = settings.read_database_url(), settings.read_state_cipher()
-    async with open_database(url, pool_max=settings.database_pool_max) as database:
+    async with (
+        open_database(url, pool_max=settings.database_pool_max) as database,
+        open_database(url, pool_max=1, by_key=True) as claim_database,
+    ):
         await _prepare(settings, database)
         bus = await connect_nats(settings.nats_url.get_secret_value(), name="reconciler")
         try:
             async with RunGroup(group.stopping) as loops:
-                await _serve(settings, database, cipher, bus, loops)
+                await _serve(settings, database, claim_database, cipher, bus, loops)
         finally:
             await bus.close()
 
@@ -100,6 +103,7 @@ async def _prepare(settings: ReconcilerSettings, database: Database) -> None:
 async def _serve(
     settings: ReconcilerSettings,
     database: Database,
+    claim_database: Database,
     cipher: StateCipher,
     bus: Bus,
     loops: RunGroup,
@@ -121,7 +125,8 @@ async def _serve(
         failure_lookback=timedelta(seconds=settings.pool_failure_lookback_seconds),
     )
     maker = WorkspaceMaker(database, agent_timeout=agent_timeout)
-    claims = ClaimBatches(maker, clock)
+    # A connection of their own: claims never wait behind the pool's churn.
+    claims = ClaimBatches(WorkspaceMaker(claim_database, agent_timeout=agent_timeout), clock)
     offers = Offers(workspaces, clock)
     creation = Creation(maker, claims, workspaces, offers, pools, hints, clock, new_id)
     instruments = PoolMetrics(metrics.get_meter("reconciler"))

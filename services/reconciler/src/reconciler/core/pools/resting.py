@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from reconciler.core.pools.settings import PoolSettings
 from reconciler.core.pools.snapshot import BuildHistory, PoolHealth, PresetRow
-from reconciler.core.pools.state import PresetState
+from reconciler.core.pools.state import find_desired
 
 __all__ = ["MemberTotals", "is_resting"]
 
@@ -40,7 +39,6 @@ def is_resting(
     totals: MemberTotals | None,
     history: BuildHistory | None,
     now: datetime,
-    settings: PoolSettings,
 ) -> bool:
     """Whether a preset's members are exactly those it wants, and nothing else is to be decided."""
     total = 0 if totals is None else totals.total
@@ -56,11 +54,4 @@ def is_resting(
             return False
         if preset.ttl_seconds and oldest and (now - oldest).total_seconds() > preset.ttl_seconds:
             return False
-    state = PresetState(
-        preset=preset,
-        members=(),
-        history=BuildHistory(preset_id=preset.preset_id),
-        now=now,
-        settings=settings,
-    )
-    return total == state.desired and not state.schedule_error
+    return total == find_desired(preset, now)

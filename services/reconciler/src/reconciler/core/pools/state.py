@@ -26,7 +26,14 @@ from reconciler.core.schedules.schedule import (
     parse_timezone,
 )
 
-__all__ = ["Census", "PresetState", "Timetable", "read_timetable", "take_census"]
+__all__ = [
+    "Census",
+    "PresetState",
+    "Timetable",
+    "find_desired",
+    "read_timetable",
+    "take_census",
+]
 
 _TIMETABLES_MAX: Final = 16_384  # sets of schedules, a kilobyte or so each
 
@@ -81,15 +88,7 @@ class PresetState:
     @cached_property
     def desired(self) -> int:
         """How many members there should be now; none of a preset that is not active."""
-        preset = self.preset
-        if not preset.is_active:
-            return 0
-        if not preset.schedules:
-            return preset.instances
-        table = read_timetable(preset.schedules, preset.timezone)
-        if table.zone is None:
-            return preset.instances
-        return desired_size(table.schedules, table.zone, preset.instances, self.now)
+        return find_desired(self.preset, self.now)
 
     @property
     def schedule_error(self) -> str:
@@ -121,6 +120,18 @@ class PresetState:
         wait = self.settings.backoff_interval_seconds * history.recent_failure_count
         until = failed_at + timedelta(seconds=wait)
         return until if until > self.now else None
+
+
+def find_desired(preset: PresetRow, now: datetime) -> int:
+    """How many members a preset should have; none if it is not active."""
+    if not preset.is_active:
+        return 0
+    if not preset.schedules:
+        return preset.instances
+    table = read_timetable(preset.schedules, preset.timezone)
+    if table.zone is None:
+        return preset.instances
+    return desired_size(table.schedules, table.zone, preset.instances, now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,26 @@
 -- name: insert_workspace
--- Makes a workspace with its first build and that build's job.
+-- Makes a workspace with its first build and that build's job; no row if its template is deleted. Whoever deletes the template meanwhile
+-- is waited for, or waits.
 -- $1 workspace, $2 organization, $3 owner, $4 name, $5 template, $6 preset or null, $7 is it the pool's, $8 request id or null,
 -- $9 why no prebuild was used, $10 now, $11 build, $12 job, $13 version, $14 initiator, $15 stage, $16 reason, $17 parameters,
 -- $18 traceparent
-WITH workspace AS (
+WITH template AS (
+    SELECT id, provisioner_type, provisioner_tags FROM templates WHERE id = $5 AND deleted_at IS NULL FOR KEY SHARE
+), workspace AS (
     INSERT INTO workspaces (id, organization_id, owner_id, name, template_id, preset_id, born_in_pool, request_id, pool_miss, created_at,
                             latest_build_id, latest_build_number, latest_transition, latest_job_id, latest_job_status,
                             latest_template_version_id, latest_build_created_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, 'start', $12, 'pending', $13, $10)
+    SELECT $1, $2, $3, $4, template.id, $6, $7, $8, $9, $10, $11, 1, 'start', $12, 'pending', $13, $10 FROM template
     RETURNING id
 ), job AS (
     INSERT INTO jobs (id, organization_id, kind, provisioner_type, tags, template_version_id, initiator_id, is_system, traceparent,
                       created_at, pending_since)
-    SELECT $12, $2, 'workspace_build', t.provisioner_type, t.provisioner_tags, $13, $14, $7, $18, $10, $10
-    FROM templates t WHERE t.id = $5
+    SELECT $12, $2, 'workspace_build', template.provisioner_type, template.provisioner_tags, $13, $14, $7, $18, $10, $10 FROM template
     RETURNING id, provisioner_type
 ), build AS (
     INSERT INTO workspace_builds (id, workspace_id, number, transition, stage, job_id, template_version_id, initiator_id, reason,
                                   parameters, created_at)
-    VALUES ($11, $1, 1, 'start', $15, $12, $13, $14, $16, $17, $10)
+    SELECT $11, workspace.id, 1, 'start', $15, $12, $13, $14, $16, $17, $10 FROM workspace
 )
 SELECT provisioner_type FROM job;
 
@@ -91,7 +93,14 @@ RETURNING id;
 -- Makes a workspace's claim deliverable once a start build under the claimant has succeeded; no row if there is none to settle.
 -- $1 workspace, $2 now, $3 did the build replace a resource
 UPDATE claims SET built_at = $2, error = '', has_replacements = $3 WHERE workspace_id = $1 AND built_at IS NULL
-RETURNING id, workspace_id, claimant_id;
+RETURNING id, workspace_id, claimant_id, preset_id;
+
+-- name: get_claim_names
+-- How people call a claimed workspace, its template and its preset.
+-- $1 claim
+SELECT w.name AS workspace, t.name AS template, p.name AS preset
+FROM claims c JOIN workspaces w ON w.id = c.workspace_id JOIN templates t ON t.id = w.template_id JOIN presets p ON p.id = c.preset_id
+WHERE c.id = $1;
 
 -- name: fail_claim
 -- Notes why a claim build failed.

@@ -1,10 +1,12 @@
 -- name: acquire_job
--- Takes the next job a worker may run: people before the pool, then the oldest. The attempt it opens is the fence.
--- $1 worker, $2 provisioner types, $3 the worker's tags, $4 organization or null for any, $5 now
+-- Takes the next job a worker may run: people before the pool, then the oldest. The attempt it opens is the fence. A worker whose key
+-- was revoked while its stream was open gets none.
+-- $1 worker, $2 provisioner types, $3 the worker's tags, $4 organization or null for any, $5 now, $6 the worker's key
 WITH next AS (
     SELECT id FROM jobs
     WHERE status = 'pending' AND provisioner_type = ANY ($2::text[]) AND tags <@ $3::jsonb
       AND ($4::uuid IS NULL OR organization_id = $4)
+      AND EXISTS (SELECT FROM service_keys WHERE service_keys.id = $6 AND revoked_at IS NULL)
     ORDER BY is_system, created_at, id
     LIMIT 1 FOR UPDATE SKIP LOCKED
 ), taken AS (
@@ -79,24 +81,18 @@ SELECT position, written_at, level, stage, text FROM job_logs WHERE job_id = $1 
 UPDATE jobs SET status = $2, error = $3, error_reason = $4, finished_at = $5 WHERE id = $1;
 
 -- name: release_job
--- Hands a job back to the queue; one that was to be cancelled is cancelled.
+-- Hands a running job back to the queue.
 -- $1 job, $2 now
 WITH released AS (
-    UPDATE jobs SET worker_id = NULL, pending_since = $2,
-           status = CASE WHEN status = 'canceling' THEN 'canceled' ELSE 'pending' END,
-           finished_at = CASE WHEN status = 'canceling' THEN $2::timestamptz END
-    WHERE id = $1 AND status IN ('running', 'canceling')
-    RETURNING id, status
-), shown AS (
-    UPDATE workspaces SET latest_job_status = released.status FROM released WHERE latest_job_id = released.id
+    UPDATE jobs SET worker_id = NULL, pending_since = $2, status = 'pending' WHERE id = $1 AND status = 'running' RETURNING id
 )
-SELECT status FROM released;
+UPDATE workspaces SET latest_job_status = 'pending' FROM released WHERE latest_job_id = released.id;
 
 -- name: lock_job
 -- Holds a job for the rest of the transaction.
 -- $1 job
 SELECT id, kind, status, attempt, organization_id, template_version_id, initiator_id, is_system, error, cancel_requested_at,
-       provisioner_type
+       provisioner_type, heartbeat_at
 FROM jobs WHERE id = $1 FOR UPDATE;
 
 -- name: get_job
@@ -118,7 +114,7 @@ UPDATE workspaces SET latest_job_status = 'canceling' FROM asked WHERE latest_jo
 -- name: list_silent_jobs
 -- Finds jobs nobody hears of.
 -- $1 acquired before, without any heartbeat; $2 last heartbeat before; $3 pending since before; $4 how many at most
-SELECT id, status, attempt,
+SELECT id, status, attempt, heartbeat_at,
        CASE WHEN status = 'pending' THEN 'stale' WHEN heartbeat_at IS NULL THEN 'unconfirmed' ELSE 'hung' END AS silence
 FROM jobs
 WHERE (status IN ('running', 'canceling') AND heartbeat_at IS NULL AND started_at < $1)
@@ -128,11 +124,12 @@ ORDER BY created_at
 LIMIT $4;
 
 -- name: upsert_worker
--- Notes a provisioner.
+-- Notes a provisioner; no row if its key was revoked.
 -- $1 id, $2 name, $3 version, $4 types, $5 tags, $6 its key, $7 now
 INSERT INTO workers (id, name, version, provisioner_types, tags, service_key_id, last_seen_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at;
+SELECT $1, $2, $3, $4, $5, id, $7 FROM service_keys WHERE id = $6 AND revoked_at IS NULL
+ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at
+RETURNING id;
 
 -- name: delete_old_workers
 -- Forgets provisioners that have been gone for long.

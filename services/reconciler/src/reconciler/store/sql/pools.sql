@@ -1,7 +1,7 @@
 -- name: load_presets
 -- Every preset that keeps a pool and could need work: of active versions, or with members left.
 -- $1 the pool's user
-SELECT p.id, p.name, p.instances, p.ttl_seconds, p.timezone, p.schedules, p.health, p.resumed_at, p.is_default,
+SELECT p.id, p.name, p.instances, p.ttl_seconds, p.timezone, p.schedules::text AS schedules, p.health, p.resumed_at, p.is_default,
        v.id AS version_id, v.name AS version_name, t.id AS template_id, t.name AS template_name, t.organization_id,
        o.name AS organization_name, t.deleted_at IS NOT NULL AS template_deleted,
        coalesce(t.active_version_id = v.id, false) AS is_active,
@@ -13,7 +13,7 @@ JOIN organizations o ON o.id = t.organization_id
 WHERE p.instances IS NOT NULL
   AND ((t.active_version_id = v.id AND t.deleted_at IS NULL)
        OR EXISTS (SELECT FROM workspaces w WHERE w.preset_id = p.id AND w.owner_id = $1 AND w.deleted_at IS NULL AND w.born_in_pool))
-ORDER BY o.name, t.name, p.name, v.created_at;
+ORDER BY o.name COLLATE "C", t.name COLLATE "C", p.name COLLATE "C", v.created_at;
 
 -- name: load_totals
 -- How many members each preset has, and of how many nothing can be said against: started, of the preset's version, ready, connected.

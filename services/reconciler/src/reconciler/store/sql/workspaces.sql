@@ -30,6 +30,28 @@ WHERE ($1::uuid[] IS NULL OR w.id = ANY ($1))
 ORDER BY w.created_at DESC, w.id DESC
 LIMIT $8;
 
+-- name: get_workspaces
+-- Reads workspaces by id, deleted or not, as list_workspaces does. It is apart from it because a query that may mean many things is
+-- planned anew, for milliseconds, whenever it is asked.
+-- $1 ids, $2 agents seen after this are connected
+SELECT w.id, w.organization_id, w.owner_id, u.username AS owner_name, u.is_system, w.name, w.template_id, t.name AS template_name,
+       coalesce(p.name, '') AS preset_name, w.preset_id, w.created_at, w.deleted_at, w.born_in_pool, w.pool_miss,
+       b.id AS build_id, b.number, b.transition, b.job_id, b.template_version_id, v.name AS version_name, b.reason,
+       b.created_at AS build_created_at, j.status AS job_status, j.error AS job_error,
+       c.id AS claim_id, c.requested_at, c.claimed_at, c.built_at, c.delivered_at, c.applied_at, c.error AS claim_error,
+       (SELECT jsonb_agg(jsonb_build_object('id', a.id, 'name', a.name, 'lifecycle', a.lifecycle, 'last_seen_at', a.last_seen_at,
+               'connected', a.last_seen_at > $2 AND (a.disconnected_at IS NULL OR a.disconnected_at < a.last_seen_at)) ORDER BY a.name)
+        FROM agents a WHERE a.workspace_id = w.id AND a.deleted_at IS NULL) AS agents
+FROM workspaces w
+JOIN users u ON u.id = w.owner_id
+JOIN templates t ON t.id = w.template_id
+LEFT JOIN presets p ON p.id = w.preset_id
+JOIN workspace_builds b ON b.id = w.latest_build_id
+JOIN jobs j ON j.id = b.job_id
+JOIN template_versions v ON v.id = b.template_version_id
+LEFT JOIN claims c ON c.workspace_id = w.id
+WHERE w.id = ANY ($1::uuid[]);
+
 -- name: find_template
 -- Finds the template and version a workspace is asked of, with the parameters it asks for.
 -- $1 organization name, $2 template name, $3 version name or null for the active one

@@ -1,0 +1,197 @@
+"""How a pool stops, says so once, is tried again, and shows why: through the real loop."""
+
+from __future__ import annotations
+
+import random
+from uuid import UUID, uuid4
+
+import pytest
+
+from reconciler.core.pools import PoolSettings, count_pool, preset_states
+from reconciler.loops.pool import PoolLoop
+from svckit.nudge import Nudge
+from testkit.pool_world import PoolWorld, RecordedHints
+
+pytestmark = pytest.mark.integration
+
+SETTINGS = PoolSettings(backoff_interval_seconds=60)
+
+
+@pytest.fixture
+async def single(world: PoolWorld) -> PoolWorld:
+    """A pool of one."""
+    await world.execute("UPDATE presets SET instances = 1")
+    return world
+
+
+def a_loop(world: PoolWorld) -> PoolLoop:
+    return PoolLoop(
+        world.database,
+        world.pools,
+        RecordedHints(),
+        Nudge(),
+        world.clock,
+        random.Random(7),
+        uuid4,
+        settings=SETTINGS,
+        concurrency=2,
+        tick_seconds=15,
+    )
+
+
+async def work_off(world: PoolWorld, *, creations_succeed: bool) -> None:
+    """The worker takes everything; deletions always work."""
+    while (job := await world.queue.acquire(world.worker, world.clock.now())) is not None:
+        assert job.build is not None
+        if job.build.stage != "create" or creations_succeed:
+            await world.complete(job)
+            if job.build.transition == "start":
+                await world.make_ready(job.build.workspace_id)
+        else:
+            await world.fail(job)
+
+
+async def pass_and_work(world: PoolWorld, *, creations_succeed: bool) -> None:
+    world.clock.advance(3600)
+    await a_loop(world).run_once()
+    await work_off(world, creations_succeed=creations_succeed)
+
+
+async def health(world: PoolWorld) -> object:
+    (row,) = await world.fetch("SELECT health FROM presets")
+    return row["health"]
+
+
+async def test_a_failed_probe_leaves_the_pool_stopped(single: PoolWorld) -> None:
+    for _ in range(4):
+        await pass_and_work(single, creations_succeed=False)
+    assert await health(single) == "hard_limited"
+    assert await single.pools.resume(single.preset_id, single.clock.now())
+    assert await health(single) == "hard_limited"
+    await pass_and_work(single, creations_succeed=False)
+    world_before = await single.fetch("SELECT count(*) FROM workspaces")
+    for _ in range(3):
+        await pass_and_work(single, creations_succeed=True)
+    assert await health(single) == "hard_limited"
+    assert await single.fetch("SELECT count(*) FROM workspaces") == world_before
+
+
+async def test_a_good_probe_heals_the_pool_and_it_may_stop_again(single: PoolWorld) -> None:
+    for _ in range(4):
+        await pass_and_work(single, creations_succeed=False)
+    assert await single.pools.resume(single.preset_id, single.clock.now())
+    await pass_and_work(single, creations_succeed=True)
+    await pass_and_work(single, creations_succeed=True)
+    assert await health(single) == "healthy"
+    assert await single.pools.resume(single.preset_id, single.clock.now()) is False
+
+    await single.execute("UPDATE presets SET instances = 2")
+    for _ in range(4):
+        await pass_and_work(single, creations_succeed=False)
+    seen = [await health(single)]
+    for _ in range(3):
+        await pass_and_work(single, creations_succeed=False)
+        seen.append(await health(single))
+    assert seen == ["hard_limited"] * 4
+    kinds = await single.fetch("SELECT kind FROM notifications")
+    assert kinds == [{"kind": "pool.hard_limited"}]
+
+
+async def test_what_validation_refuses_is_told_once_and_waits_for_a_version(
+    single: PoolWorld,
+) -> None:
+    await single.execute("UPDATE presets SET instances = 2")
+    await a_loop(single).run_once()
+    for _ in range(2):
+        job = await single.acquire()
+        await single.ends.fail(
+            job.id,
+            job.attempt,
+            None,
+            error="size: is 9; 1 to 4",
+            reason="VALIDATION",
+            is_retryable=False,
+            lines=(),
+            now=single.clock.now(),
+        )
+    assert await health(single) == "validation_failed"
+    assert await single.fetch("SELECT kind, message FROM notifications") == [
+        {
+            "kind": "pool.validation_failed",
+            "message": "validation refused a prebuild; the pool waits for a version:"
+            " size: is 9; 1 to 4",
+        }
+    ]
+    assert await single.pools.resume(single.preset_id, single.clock.now()) is False
+    single.clock.advance(7200)
+    assert (await a_loop(single).run_once()).created == 0
+    version, preset = uuid4(), uuid4()
+    async with single.database.read() as connection:
+        await single.add_version(version, "v2", connection)
+        await single.add_preset(preset, "standard", 2, connection, version_id=version)
+        await single.promote(version, connection)
+    assert (await a_loop(single).run_once()).created == 2
+
+
+async def test_the_newest_failed_member_is_kept_and_listed(single: PoolWorld) -> None:
+    made: list[UUID] = []
+    for _ in range(2):
+        await pass_and_work(single, creations_succeed=False)
+        (newest,) = await single.fetch("SELECT id FROM workspaces ORDER BY created_at DESC LIMIT 1")
+        made.append(UUID(str(newest["id"])))
+    await pass_and_work(single, creations_succeed=True)
+    snapshot = await single.pools.load_snapshot(single.clock.now())
+    members = {member.workspace_id: member.job.value for member in snapshot.members}
+    (state,) = preset_states(snapshot, SETTINGS)
+    counts = count_pool(state)
+    assert made[0] not in members
+    assert members[made[1]] == "failed"
+    assert (counts.desired, counts.running, counts.eligible, counts.failed) == (1, 1, 1, 1)
+    assert await single.pools.last_errors([single.preset_id]) == {}
+
+
+async def test_a_failed_deletion_is_tried_again_later_and_later(single: PoolWorld) -> None:
+    await single.ready_prebuild()
+    await single.execute("UPDATE presets SET instances = 0")
+    loop = a_loop(single)
+    assert (await loop.run_once()).deleted == 1
+    waits: list[int] = []
+    for _ in range(3):
+        await single.fail(await single.acquire())
+        waited = 0
+        while (await loop.run_once()).deleted == 0:
+            waited += 60
+            single.clock.advance(60)
+        waits.append(waited)
+    assert waits == [60, 120, 240]
+
+
+async def test_a_backoff_blocks_creation_only(world: PoolWorld) -> None:
+    ready = await world.ready_prebuild()
+    loop = a_loop(world)
+    assert (await loop.run_once()).created == 1
+    await world.fail(await world.acquire())
+    await world.execute("UPDATE workspaces SET invalidated_at = now() WHERE id = $1", ready)
+    result = await loop.run_once()
+    assert (result.created, result.deleted) == (0, 1)
+    assert result.plan is not None
+    assert result.plan.look_again_at is not None
+    world.clock.advance((result.plan.look_again_at - world.clock.now()).total_seconds())
+    assert (await loop.run_once()).created == 2
+
+
+async def test_the_pool_joins_organizations_before_it_creates(world: PoolWorld) -> None:
+    organization = uuid4()
+    await world.execute(
+        "INSERT INTO organizations (id, name, created_at) VALUES ($1, 'research', now())",
+        organization,
+    )
+    await world.execute("UPDATE templates SET organization_id = $1", organization)
+    members = (
+        "SELECT m.roles FROM organization_members m JOIN users u ON u.id = m.user_id"
+        " WHERE u.is_system AND m.organization_id = $1"
+    )
+    assert await world.fetch(members, organization) == []
+    for _ in range(2):
+        await a_loop(world).run_once()
+        assert await world.fetch(members, organization) == [{"roles": []}]
