@@ -109,7 +109,7 @@ class Installation:
         async with self.database.snapshot() as connection:
             await connection.fetchval(SQL.is_paused)
             await connection.fetch(SQL.list_joined_organizations, SYSTEM_USER_ID)
-            await connection.fetch(SQL.load_presets, SYSTEM_USER_ID)
+            await connection.fetch(SQL.load_presets, SYSTEM_USER_ID, None, None)
             await connection.fetch(SQL.load_totals, SYSTEM_USER_ID, now - TIMEOUT)
             await connection.fetch(SQL.load_histories, now - LOOKBACK)
 

@@ -183,6 +183,27 @@ async def test_the_agent_is_killed_while_it_applies(running_system: RunningSyste
     system.claimed.remove(workspace_id)  # its owner's script began twice, as it had to
 
 
+@pytest.mark.parametrize("service", ["agentgw", "reconciler"])
+async def test_who_takes_the_acknowledgement_is_killed_while_the_agent_applies(
+    running_system: RunningSystem, service: str
+):
+    system = running_system
+    template = await warm(system)
+    (prebuild,) = await system.prebuilds(template)
+    gate(system, prebuild.id, "start").touch()
+    workspace_id = await system.claim(template)
+    await eventually(lambda: equals(system.runs(workspace_id), [PREBUILDS, "admin"]))
+
+    pid = system.kill(service)
+    gate(system, workspace_id, "start").unlink()  # the agent is done before anyone is back
+    await system.wait_back(service, pid)
+    workspace = await system.wait_applied(workspace_id, seconds=CRASHED_SECONDS)
+
+    assert workspace_id == prebuild.id
+    assert not workspace.claim.error
+    assert system.runs(workspace_id) == [PREBUILDS, "admin"]
+
+
 async def test_no_claim_of_all_these_was_applied_twice(running_system: RunningSystem):
     """Time has passed, gateways have come and gone: nobody was told again."""
     system = running_system

@@ -106,3 +106,25 @@ async def test_ctrl_c_ends_every_process_and_keeps_the_files(up: Up):
     assert up.command.processes() == {}
     assert up.command.files() == [".warmpool"]
     assert not (up.command.directory / ".warmpool/connection.json").exists()
+
+
+async def test_what_a_killed_system_left_is_taken_up_by_the_next(command: Command):
+    killed = await command.start("up", "-o", "json")
+    assert killed.stdout is not None
+    assert await killed.stdout.readline()
+    push = await command.run("template", "push", str(EXAMPLE), "--name", "example", "-o", "json")
+    created = await command.run("create", "example", "--name", "mine", "-o", "json")
+    killed.kill()
+    await killed.wait()
+
+    again = await command.start("up", "-o", "json")
+    assert again.stdout is not None
+    assert await again.stdout.readline()
+    shown = await command.run("show", "mine", "-o", "json")
+    again.send_signal(signal.SIGINT)
+    _, errors = await again.communicate()
+
+    assert (push.code, created.code, shown.code) == (0, 0, 0), f"{push}, {created}, {shown}"
+    assert shown.document["id"] == created.document["workspace"]["id"]
+    assert again.returncode == 130, errors
+    assert command.processes() == {}

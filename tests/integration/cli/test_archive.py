@@ -45,7 +45,7 @@ def test_what_is_packed_is_sorted_and_leaves_out_what_terraform_and_git_keep(tmp
         ]
     assert members == [
         ("a.tf", "0o644", 0, 0, "", "", 0, ""),
-        ("link.tf", "0o777", 0, 0, "", "", 0, "main.tf"),
+        ("link.tf", "0o644", 0, 0, "", "", 0, ""),
         ("main.tf", "0o644", 0, 0, "", "", 0, ""),
         ("scripts/start.sh", "0o755", 0, 0, "", "", 0, ""),
     ]
@@ -87,6 +87,32 @@ def test_a_link_that_leads_out_is_refused(tmp_path: Path):
     assert (
         caught.value.cause == f"{tmp_path}/template/secret is a link that leads out of the template"
     )
+
+
+@pytest.mark.parametrize("target", ["modules", "nowhere"])
+def test_a_link_to_no_file_is_refused(tmp_path: Path, target: str):
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "link").symlink_to(target)
+
+    with pytest.raises(UsageInvalid) as caught:
+        pack_template(tmp_path)
+
+    assert caught.value.cause == f"{tmp_path}/link is a link to no file"
+
+
+def test_a_link_within_is_packed_as_what_it_leads_to(tmp_path: Path):
+    (tmp_path / "start.sh").write_text("echo hi")
+    (tmp_path / "start.sh").chmod(0o755)
+    (tmp_path / "link").symlink_to("start.sh")
+
+    packed = pack_template(tmp_path)
+
+    with tarfile.open(fileobj=io.BytesIO(packed.content), mode="r:gz") as tar:
+        member = tar.getmember("link")
+        content = tar.extractfile(member)
+        assert content is not None
+        found = (member.isreg(), oct(member.mode), content.read())
+    assert found == (True, "0o755", b"echo hi")
 
 
 def test_what_is_neither_file_nor_link_is_refused(tmp_path: Path):

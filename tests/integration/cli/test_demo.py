@@ -253,7 +253,10 @@ async def test_ctrl_c_before_anything_has_begun(elsewhere: Path):
 
     assert (demo.returncode, errors.decode().splitlines()) == (
         130,
-        ["error: interrupted by SIGINT", "  fix: run the command again to go on"],
+        [
+            "error: interrupted by SIGINT",
+            "  fix: none is needed; run the command again if that was not meant",
+        ],
     )
     assert os.listdir(elsewhere) == []
 

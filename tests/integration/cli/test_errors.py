@@ -58,6 +58,52 @@ async def test_the_field_that_is_wrong_is_named(cli: Cli, control: FakeControl):
     assert ran.err.splitlines()[0] == "error: name: is too long"
 
 
+async def test_the_field_of_a_header_is_called_by_its_own_name(cli: Cli, control: FakeControl):
+    control.on(
+        "WhoAmI",
+        Refusal(code=grpc.StatusCode.INVALID_ARGUMENT, message="is taken", field="header.version"),
+    )
+
+    ran = await cli("whoami")
+
+    assert ran.err.splitlines()[0] == "error: version: is taken"
+
+
+async def test_the_reason_decides_the_fix(cli: Cli, control: FakeControl):
+    control.on(
+        "WhoAmI",
+        Refusal(
+            code=grpc.StatusCode.FAILED_PRECONDITION,
+            message="it is of type process",
+            reason="PROVISIONER_TYPE_DIFFERS",
+        ),
+    )
+
+    ran = await cli("whoami")
+
+    assert ran.err.splitlines()[1] == "  fix: push it under another --name"
+
+
+async def test_a_control_plane_that_answers_was_reached(cli: Cli, control: FakeControl):
+    control.on(
+        "WhoAmI",
+        Refusal(
+            code=grpc.StatusCode.UNAVAILABLE, message="no database", reason="DATABASE_UNAVAILABLE"
+        ),
+    )
+
+    ran = await cli("whoami")
+
+    assert (ran.code, ran.err.splitlines()) == (
+        3,
+        [
+            f"error: the control plane at {control.address} refuses work for now: no database "
+            "[DATABASE_UNAVAILABLE]",
+            "  fix: try again; `warmpool doctor` says what it lacks",
+        ],
+    )
+
+
 async def test_nobody_listens(warmpool: Cli, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WARMPOOL_TOKEN", "t")
     address = f"127.0.0.1:{find_free_port()}"
@@ -109,6 +155,21 @@ async def test_a_token_that_is_not_known(cli: Cli, elsewhere: Path):
             ("create", "t", "-p", "size"),
             "--parameter 'size' is not NAME=VALUE",
             "give --parameter NAME=VALUE",
+        ),
+        (
+            ("-o", "json", "list"),
+            "No such option: -o",
+            "give -o behind the command, as in `warmpool list -o ...`",
+        ),
+        (
+            ("show", "\udcff\udcfe"),
+            "the argument '\\xff\\xfe' is not text in UTF-8",
+            "give names and values as text",
+        ),
+        (
+            ("list", "--owner", "a", "--all"),
+            "--owner and --all are given, and --all means every owner",
+            "give one of them",
         ),
         (
             ("logs",),

@@ -7,22 +7,33 @@ starts a child in a session of its own, as a workspace's agent is.
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from pathlib import Path
 
 import pytest
 
-from embedded import StartFailed, find_free_port, is_running
+from embedded import (
+    EmbeddedNats,
+    EmbeddedPostgres,
+    StartFailed,
+    find_free_port,
+    is_running,
+)
+from embedded.files import DirectoryLock
 from svckit.system import SystemClock
+from testkit.eventually import eventually
 from warmpool.control.v1.system_pb2 import WhoAmIRequest
 from warmpool_cli.connection import ConnectionFlags, resolve_connection
 from warmpool_cli.demo.gateway import SupervisedGateway
 from warmpool_cli.local.environment import LocalSettings
 from warmpool_cli.local.layout import Layout
 from warmpool_cli.local.system import GATEWAY, ServiceModules, run_local_system
+from warmpool_cli.main import run
 
 pytestmark = pytest.mark.integration
 CLOCK = SystemClock()
+Server = EmbeddedPostgres | EmbeddedNats
 STAND_INS = ServiceModules(
     reconciler="testkit.fake_control",
     provisionerd="testkit.fake_service",
@@ -91,6 +102,50 @@ async def test_a_killed_gateway_comes_back_as_another_process(tmp_path: Path):
     assert crash.old_pid == killed
     assert crash.new_pid == serving
     assert serving != killed
+
+
+async def test_postgres_and_nats_come_back_at_the_same_place(tmp_path: Path):
+    notes: list[str] = []
+    async with run_local_system(
+        Layout(tmp_path),
+        a_setting(),
+        environ=os.environ,
+        clock=CLOCK,
+        report=lambda _step, _seconds: None,
+        note=notes.append,
+        modules=STAND_INS,
+    ) as system:
+        for server in (system.postgres, system.nats):
+            old = (server.pid, server.url)
+            os.kill(server.pid, signal.SIGKILL)
+
+            def is_back(server: Server = server, old: tuple[int, str] = old) -> tuple[int, str]:
+                assert server.pid not in (0, old[0])
+                return server.pid, server.url
+
+            assert (await eventually(is_back))[1] == old[1]
+            await server.start()  # returns once it takes connections
+
+    assert [note.partition(";")[0] for note in notes] == [
+        "postgres ended with -9",
+        "nats-server ended with -9",
+    ]
+
+
+async def test_a_second_up_leaves_the_first_alone_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / ".warmpool/postgres").mkdir(parents=True)
+    lock = DirectoryLock(tmp_path / ".warmpool/postgres/lock")
+    lock.acquire()
+    monkeypatch.chdir(tmp_path)
+
+    code = await run(["up"])
+
+    lock.release()
+    said = capsys.readouterr()
+    assert (code, said.out) == (6, f"starting Warmpool in {tmp_path}/.warmpool\n")
+    assert f"is in use by process {os.getpid()}" in said.err
 
 
 async def test_a_service_that_does_not_come_up_takes_the_rest_down(tmp_path: Path):

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from testkit.fake_control import FakeControl, Stream
+from testkit.fake_control import FakeControl, Refusal, Stream
 from warmpool.common.v1.types_pb2 import JobStatus, LogLevel, LogLine
 from warmpool.control.v1.pools_pb2 import (
     ExplainScheduleRequest,
@@ -31,6 +32,7 @@ from warmpool.control.v1.pools_pb2 import (
     SetPoolPausedResponse,
     WatchPoolsResponse,
 )
+from warmpool.control.v1.system_pb2 import GetSystemResponse, ProvisionerWorker
 from warmpool.control.v1.templates_pb2 import (
     GetTemplateVersionResponse,
     ListTemplatesResponse,
@@ -107,7 +109,7 @@ async def test_a_push_uploads_follows_and_sums_up(cli: Cli, control: FakeControl
 
     assert (ran.code, ran.err) == (0, "")
     said = ran.out.splitlines()
-    assert said[0].startswith("pushing my-demo (process): 1 files, ")
+    assert said[0].startswith("pushing my-demo (process): 1 file, ")
     assert said[1:5] == [
         "importing v1 ...",
         "  read: found 1 preset",
@@ -128,6 +130,64 @@ async def test_a_push_uploads_follows_and_sums_up(cli: Cli, control: FakeControl
     )
     sent = b"".join(c.chunk for c in chunks if isinstance(c, PushTemplateVersionRequest))
     assert sent == pack_template(template).content
+
+
+async def test_a_refusal_that_was_lost_is_asked_for_again(
+    cli: Cli, control: FakeControl, template: Path
+):
+    lost = Refusal(code=grpc.StatusCode.INTERNAL, message="Internal error from Core")
+    taken = Refusal(
+        code=grpc.StatusCode.ALREADY_EXISTS, message='"v1" is taken', field="header.version"
+    )
+    control.on("PushTemplateVersion", lost, lost, taken)
+
+    ran = await cli("template", "push", str(template))
+
+    assert (ran.code, ran.err.splitlines()[0]) == (6, 'error: version: "v1" is taken')
+
+
+async def test_a_refusal_that_is_always_lost_ends_the_push(
+    cli: Cli, control: FakeControl, template: Path
+):
+    control.on(
+        "PushTemplateVersion",
+        Refusal(code=grpc.StatusCode.INTERNAL, message="Internal error from Core"),
+    )
+
+    ran = await cli("template", "push", str(template))
+
+    headers = [
+        each
+        for each in control.asked(PushTemplateVersionRequest)
+        if isinstance(each, PushTemplateVersionRequest) and each.HasField("header")
+    ]
+    assert (ran.code, len(headers)) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("types", "tags", "says"),
+    [
+        (["process"], {"zone": "a", "gpu": "yes"}, False),
+        (["process"], {"zone": "b"}, True),
+        (["terraform"], {"zone": "a"}, True),
+    ],
+)
+async def test_a_push_says_if_nobody_can_import_it(
+    cli: Cli,
+    control: FakeControl,
+    template: Path,
+    types: list[str],
+    tags: dict[str, str],
+    says: bool,
+):
+    script_import(control, JobStatus.JOB_STATUS_SUCCEEDED)
+    worker = ProvisionerWorker(name="w", provisioner_types=types, tags=tags)
+    control.on("GetSystem", GetSystemResponse(provisioners=[worker]))
+
+    ran = await cli("template", "push", str(template), "--tag", "zone=a", "--no-wait")
+
+    wanted = ["no connected provisioner takes process jobs with zone=a: it waits for one"]
+    assert ran.out.splitlines()[1:-1] == (wanted if says else [])
 
 
 async def test_a_push_as_json_is_one_document(cli: Cli, control: FakeControl, template: Path):
@@ -202,7 +262,7 @@ async def test_pools_are_listed_and_a_global_pause_is_not_hidden(cli: Cli, contr
         (
             ("pause", "demo", "Standard"),
             SetPoolPausedRequest(template="demo", preset="Standard", paused=True),
-            "1 pools paused\n",
+            "1 pool paused\n",
         ),
         (("resume",), SetPoolPausedRequest(), "reconciliation resumed\n"),
     ],
@@ -267,8 +327,10 @@ async def test_watching_prints_every_change_until_ctrl_c(control: FakeControl):
         "error: interrupted by SIGINT",
     )
     assert [line.strip().split(" ", 1)[1] for line in said] == [
-        "demo/Standard: desired 2, ready 0, starting 2, deleting 0, failed 0, claimed 0, filling",
-        "demo/Standard: desired 2, ready 2, starting 0, deleting 0, failed 0, claimed 0, ready",
+        "demo/Standard: desired 2, ready 0, unready 0, starting 2, "
+        "deleting 0, failed 0, claimed 0, filling",
+        "demo/Standard: desired 2, ready 2, unready 0, starting 0, "
+        "deleting 0, failed 0, claimed 0, ready",
     ]
 
 

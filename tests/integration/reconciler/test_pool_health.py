@@ -195,3 +195,19 @@ async def test_the_pool_joins_organizations_before_it_creates(world: PoolWorld) 
     for _ in range(2):
         await a_loop(world).run_once()
         assert await world.fetch(members, organization) == [{"roles": []}]
+
+
+async def test_a_part_of_the_pools_is_the_same_part_of_the_whole(world: PoolWorld) -> None:
+    await world.ready_prebuild()
+    other = uuid4()
+    async with world.database.read() as connection:
+        await world.add_preset(other, "large", 1, connection)
+    now = world.clock.now()
+    whole = await world.pools.load_snapshot(now)
+    one = await world.pools.load_snapshot(now, preset_ids=[world.preset_id])
+    assert (one.presets, one.members) == (whole.presets[1:], whole.members)
+    empty = await world.pools.load_snapshot(now, preset_ids=[other])
+    assert (empty.presets, empty.members) == (whole.presets[:1], ())
+    assert await world.pools.load_snapshot(now, template="dev") == whole
+    strange = await world.pools.load_snapshot(now, template="prod")
+    assert (strange.presets, strange.members) == ((), ())

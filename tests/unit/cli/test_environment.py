@@ -43,7 +43,7 @@ def test_secrets_go_by_the_name_of_a_file():
 
 
 def test_workspaces_stay_below_the_directory():
-    environment = provisionerd_environment(LAYOUT, SETTINGS, "nats://n", {"PATH": "/bin"})
+    environment = provisionerd_environment(LAYOUT, SETTINGS, {"PATH": "/bin"})
 
     assert environment["WARMPOOL_WORKSPACES_DIR"] == "/w/provisioner/workspaces"
     assert environment["WARMPOOL_PROVISIONERD_PROVISIONERS"] == "terraform,process"
@@ -53,7 +53,7 @@ def test_workspaces_stay_below_the_directory():
 
 def test_without_terraform_only_process_templates_are_built():
     settings = LocalSettings(port=1, agent_port=2)
-    environment = provisionerd_environment(LAYOUT, settings, "nats://n", {})
+    environment = provisionerd_environment(LAYOUT, settings, {})
 
     assert environment["WARMPOOL_PROVISIONERD_PROVISIONERS"] == "process"
     assert "WARMPOOL_PROVISIONERD_TERRAFORM_PATH" not in environment

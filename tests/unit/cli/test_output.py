@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from datetime import UTC, datetime
+
+import pytest
 
 from warmpool.control.v1.pools_pb2 import Pool
 from warmpool.control.v1.system_pb2 import WhoAmIResponse
@@ -74,3 +77,30 @@ def test_a_wide_table_is_not_cut_in_a_file():
     output.draw(pools_table([Pool(template_name="t" * 30, last_error=error.strip())], NOW))
 
     assert error.strip() in stream.getvalue()
+
+
+def test_a_wait_that_is_ended_says_where_the_work_goes_on():
+    output, stream = an_output(OutputFormat.TEXT)
+
+    with pytest.raises(asyncio.CancelledError), output.outlived("look there"):
+        raise asyncio.CancelledError
+    with output.outlived("nor here"):
+        output.say("done")
+
+    assert stream.getvalue().splitlines() == ["look there", "done"]
+
+
+def test_a_pool_shows_its_unready_members_only_if_it_has_some():
+    unready = Pool(version_name="v1", active=True, desired=2, running=2, eligible=1)
+    output, stream = an_output(OutputFormat.TEXT)
+
+    output.draw(pools_table([unready], NOW))
+    output.draw(pools_table([Pool(desired=1, running=1, eligible=1)], NOW))
+
+    header, row, other, _ = (line.split() for line in stream.getvalue().splitlines())
+    assert dict(zip(header[2:5], row[2:5], strict=True)) == {
+        "READY": "1/2",
+        "UNREADY": "1",
+        "STARTING": "0",
+    }
+    assert "UNREADY" not in other

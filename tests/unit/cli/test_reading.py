@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from warmpool.control.v1.templates_pb2 import Schedule
 from warmpool.control.v1.workspaces_pb2 import GetWorkspaceRequest
 from warmpool_cli.commands.options import read_pairs
 from warmpool_cli.commands.schedule import read_schedule
+from warmpool_cli.commands.template import template_name_of
 from warmpool_cli.errors import UsageInvalid
 from warmpool_cli.flows.finding import read_workspace_name
 
@@ -63,3 +66,18 @@ def test_what_names_no_workspace_is_refused(named: str):
         read_workspace_name(named)
 
     assert caught.value.cause == f"{named!r} names no workspace"
+
+
+@pytest.mark.parametrize(
+    ("directory", "name"),
+    [("My Demo", "my-demo"), ("Ünï cödé", "uni-code"), ("a" * 40, "a" * 32), ("--x_", "x")],
+)
+def test_a_template_is_called_like_its_directory(directory: str, name: str):
+    assert template_name_of(Path("/templates") / directory) == name
+
+
+def test_a_directory_without_a_letter_names_no_template():
+    with pytest.raises(UsageInvalid) as caught:
+        template_name_of(Path("/templates/模板"))
+
+    assert caught.value.fix == "give one with --name NAME"

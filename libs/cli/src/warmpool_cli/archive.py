@@ -73,11 +73,8 @@ def pack_template(directory: Path) -> TemplateArchive:
             source_bytes += member.size
             files.append(name)
             _check_source(directory, source_bytes, len(files))
-            if member.isreg():
-                with path.open("rb") as content:
-                    tar.addfile(member, content)
-            else:
-                tar.addfile(member)
+            with path.open("rb") as content:
+                tar.addfile(member, content)
     content = packed.getvalue()
     if len(content) > ARCHIVE_BYTES_MAX:
         raise UsageInvalid(
@@ -100,23 +97,22 @@ def _walk(directory: Path) -> Iterator[Path]:
 
 
 def _describe(directory: Path, path: Path, name: str) -> tarfile.TarInfo:
-    found = path.lstat()
+    """A file, or a link to one of the template's files: that is packed as what it leads to."""
+    if path.is_symlink() and not path.resolve().is_relative_to(directory.resolve()):
+        raise UsageInvalid(
+            f"{path} is a link that leads out of the template", "replace it by what it leads to"
+        )
+    if path.is_symlink() and not path.is_file():
+        raise UsageInvalid(
+            f"{path} is a link to no file",
+            "remove it, or replace it by the directory it leads to",
+        )
+    if not path.is_file():
+        raise UsageInvalid(f"{path} is neither a file nor a link", "remove it from the template")
+    found = path.stat()
     member = tarfile.TarInfo(name)
     member.mode = 0o755 if found.st_mode & stat.S_IXUSR else 0o644
-    if stat.S_ISREG(found.st_mode):
-        member.size = found.st_size
-    elif stat.S_ISLNK(found.st_mode):
-        target = (path.parent / path.readlink()).resolve()
-        if path.readlink().is_absolute() or not target.is_relative_to(directory.resolve()):
-            raise UsageInvalid(
-                f"{path} is a link that leads out of the template",
-                "replace it by what it leads to",
-            )
-        member.type = tarfile.SYMTYPE
-        member.mode = 0o777  # what a link has everywhere
-        member.linkname = path.readlink().as_posix()
-    else:
-        raise UsageInvalid(f"{path} is neither a file nor a link", "remove it from the template")
+    member.size = found.st_size
     return member
 
 

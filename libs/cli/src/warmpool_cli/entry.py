@@ -18,5 +18,5 @@ def main() -> None:
         run_command()
     except KeyboardInterrupt:  # before the work had begun, so there is nothing to clean up
         print("error: interrupted by SIGINT", file=sys.stderr)
-        print("  fix: run the command again to go on", file=sys.stderr)
+        print("  fix: none is needed; run the command again if that was not meant", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)

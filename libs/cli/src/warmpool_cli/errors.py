@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+INTERRUPTED_FIX = "none is needed; run the command again if that was not meant"
+
+
 class ExitCode(IntEnum):
     """The documented exit codes; see docs/cli.md."""
 
@@ -91,5 +94,5 @@ class Interrupted(CliError):
     """A signal ended the command; what it had started was cleaned up."""
 
     def __init__(self, received: signal.Signals) -> None:
-        super().__init__(f"interrupted by {received.name}", "run the command again to go on")
+        super().__init__(f"interrupted by {received.name}", INTERRUPTED_FIX)
         self.exit_code = 128 + int(received)

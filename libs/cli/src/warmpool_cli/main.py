@@ -19,6 +19,7 @@ from warmpool_cli.output import printable
 __all__ = ["main", "parse", "run"]
 
 LOG_LINE_MAX = 400
+SHARED_OPTIONS = frozenset({"--output", "-o", "--address", "--token-file", "--ca-file"})
 
 
 def main() -> None:
@@ -61,6 +62,7 @@ def parse(arguments: Sequence[str]) -> Coroutine[Any, Any, None] | int:
     """
     from warmpool_cli.app import app  # late: most of the start is in it
 
+    _check_text(arguments)
     command = typer.main.get_command(app)
     try:
         outcome: object = command.main(
@@ -77,6 +79,17 @@ def parse(arguments: Sequence[str]) -> Coroutine[Any, Any, None] | int:
     return outcome if isinstance(outcome, int) else ExitCode.OK
 
 
+def _check_text(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(argument).decode(errors="backslashreplace")
+            raise UsageInvalid(
+                f"the argument '{shown}' is not text in UTF-8", "give names and values as text"
+            ) from None
+
+
 def _explain_start(error: EmbeddedError) -> CliError:
     """One line of what may quote the end of a log: its first line and its last one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -89,6 +102,9 @@ def _explain_start(error: EmbeddedError) -> CliError:
 def _usage_fix(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "warmpool")
+    option = getattr(error, "option_name", "")
+    if path == "warmpool" and option in SHARED_OPTIONS:
+        return f"give {option} behind the command, as in `warmpool list {option} ...`"
     return f"see `{path} --help`"
 
 

@@ -9,6 +9,7 @@ steer the reader's terminal.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Generator, Mapping, Sequence
@@ -97,6 +98,15 @@ class Output:
             lines = (line.rstrip() for line in captured.get().splitlines())
             self._stream.write("\n".join(line for line in lines if line) + "\n")
             self._stream.flush()
+
+    @contextmanager
+    def outlived(self, look: str) -> Generator[None]:
+        """A wait for work that goes on when the wait is ended; then `look` says where to look."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self.say(look, style="yellow")
+            raise
 
     @contextmanager
     def step(self, text: str) -> Generator[Step]:

@@ -55,6 +55,17 @@ _KINDS: dict[grpc.StatusCode, tuple[type[CliError], str]] = {
         "the server is older than this command: `warmpool version` shows both",
     ),
 }
+_FIXES = {
+    "VERSION_UNKNOWN": "`warmpool template versions TEMPLATE` shows what there is",
+    "VERSION_NOT_IMPORTED": "promote another version, or push a corrected one",
+    "PROVISIONER_TYPE_DIFFERS": "push it under another --name",
+    "PRESET_UNKNOWN": "give one that the active version has, or none",
+    "POOL_UNKNOWN": "`warmpool pool list` shows the pools there are",
+    "JOB_UNKNOWN": "`warmpool show WORKSPACE -o json` names the job of its latest build",
+    "USER_UNKNOWN": "check the name; `warmpool whoami` shows your own",
+    "ORGANIZATION_UNKNOWN": 'check the name; without it, "default" is meant',
+}
+"""What to do about a reason, where more can be said than for its code."""
 _UNEXPECTED = (OperationFailed, "look into the reconciler's log, then try again")
 
 
@@ -62,12 +73,17 @@ def explain_rpc_error(error: grpc.RpcError, address: str) -> CliError:
     """The error to show for a failed call to the control plane at `address`."""
     remote = read_error(error)
     kind, fix = _KINDS.get(remote.code, _UNEXPECTED)
-    if kind is SystemUnavailable:
+    fix = _FIXES.get(remote.reason, fix)
+    if kind is SystemUnavailable and remote.reason:  # its own word: it was reached
+        cause = f"the control plane at {address} refuses work for now: {remote.message}"
+        fix = "try again; `warmpool doctor` says what it lacks"
+    elif kind is SystemUnavailable:
         cause = f"cannot reach the control plane at {address}: {remote.message}"
     else:
         cause = remote.message or remote.code.name
-    if remote.field and remote.field not in cause:
-        cause = f"{remote.field}: {cause}"
+    field = remote.field.removeprefix("header.")  # of a stream's first message: not a person's word
+    if field and field not in cause:
+        cause = f"{field}: {cause}"
     if remote.reason:
         cause = f"{cause} [{remote.reason}]"
     if remote.retry_after_seconds is not None:

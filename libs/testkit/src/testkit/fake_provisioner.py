@@ -2,6 +2,10 @@
 
 It obeys as a provisioner must: `cancel` and cancellation end it, a tfstate goes to `keep_state`.
 Every call it gets is recorded with what it was given.
+
+It is not in the conformance suite's HARNESSES, for what that asks of a provisioner, to read a
+template and to start, keep and end agents, is what this one leaves out. What it shares with the
+others is what the job loop relies on, and the tests of the job loop hold it to that.
 """
 
 from __future__ import annotations

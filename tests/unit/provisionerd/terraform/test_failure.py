@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from provisionerd.commands.run import Outcome
 from provisionerd.core.errors import (
     ParameterInvalid,
     ProvisionCanceled,
@@ -11,7 +12,6 @@ from provisionerd.core.errors import (
 from provisionerd.core.provisioner import Level
 from provisionerd.terraform.events import Diagnostic
 from provisionerd.terraform.failure import explain, needs_init
-from provisionerd.terraform.run import Outcome
 
 
 def _an_outcome(

@@ -120,7 +120,8 @@ def _say_how(call: Invocation, answer: CreateWorkspaceResponse) -> None:
 async def _wait(
     call: Invocation, client: Client, answer: CreateWorkspaceResponse, timeout_seconds: float
 ) -> Workspace:
-    with call.output.step("waiting") as step:
+    look = f"the work goes on; look with `warmpool show {answer.workspace.name}`"
+    with call.output.outlived(look), call.output.step("waiting") as step:
         return await wait_for_workspace(
             client,
             answer.workspace,

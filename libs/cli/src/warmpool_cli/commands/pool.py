@@ -24,7 +24,8 @@ from warmpool_cli.client import CALL_TIMEOUT_SECONDS, Client
 from warmpool_cli.flows.streams import Patience, read_stream
 from warmpool_cli.invocation import Invocation, add_command
 from warmpool_cli.output import as_json
-from warmpool_cli.render.tables import pool_state, pools_table
+from warmpool_cli.render.tables import pool_state, pools_table, unready
+from warmpool_cli.render.words import counted
 
 __all__ = ["register"]
 
@@ -66,7 +67,8 @@ async def list_pools(
         )
     call.output.document(as_json(answer))
     if not answer.pools:
-        call.output.say("No pools. A template's preset with prebuilds makes one.")
+        of = f" of template {template}" if template else ""
+        call.output.say(f"No pools{of}. A template's preset with prebuilds makes one.")
     else:
         call.output.draw(pools_table(answer.pools, call.clock.now()))
     if answer.reconciliation_paused:
@@ -90,7 +92,7 @@ async def invalidate(call: Invocation, template: _RequiredTemplate, preset: _Pre
             InvalidatePoolRequest(template=template, preset=preset), timeout=CALL_TIMEOUT_SECONDS
         )
     call.output.document(as_json(answer))
-    call.output.say(f"{answer.invalidated} prebuilds will be replaced")
+    call.output.say(f"{counted(answer.invalidated, 'prebuild')} will be replaced")
 
 
 async def _set_paused(call: Invocation, template: str, preset: str, *, paused: bool) -> None:
@@ -109,7 +111,7 @@ async def _set_paused(call: Invocation, template: str, preset: str, *, paused: b
     if not template:
         call.output.say(f"reconciliation {verb}" if answer.changed else f"was already {verb}")
     else:
-        call.output.say(f"{answer.changed} pools {verb}")
+        call.output.say(f"{counted(answer.changed, 'pool')} {verb}")
     for pool in lifted:
         call.output.say(f"hard limit of {pool.preset_name} lifted: one probe build decides")
 
@@ -153,7 +155,7 @@ async def _watch(call: Invocation, client: Client, template: str) -> None:
 def _plain_lines(pools: Iterable[Pool]) -> list[str]:
     return [
         f"{pool.template_name}/{pool.preset_name}: desired {pool.desired}, ready {pool.eligible}, "
-        f"starting {pool.starting}, deleting {pool.deleting}, failed {pool.failed}, "
-        f"claimed {pool.claimed_total}, {pool_state(pool)}"
+        f"unready {unready(pool)}, starting {pool.starting}, deleting {pool.deleting}, "
+        f"failed {pool.failed}, claimed {pool.claimed_total}, {pool_state(pool)}"
         for pool in pools
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import Annotated
 
@@ -23,10 +24,11 @@ from warmpool_cli.archive import TemplateArchive, detect_provisioner_type, pack_
 from warmpool_cli.client import CALL_TIMEOUT_SECONDS, Client
 from warmpool_cli.commands.options import NoWait, Organization, read_pairs
 from warmpool_cli.errors import UsageInvalid
-from warmpool_cli.flows.pushing import follow_import, upload_template
+from warmpool_cli.flows.pushing import find_takers, follow_import, upload_template
 from warmpool_cli.invocation import Invocation, add_command
 from warmpool_cli.output import as_json
 from warmpool_cli.render.tables import pools_table, presets_table, templates_table, versions_table
+from warmpool_cli.render.words import counted
 
 __all__ = ["register", "template_name_of"]
 
@@ -92,11 +94,17 @@ async def push(
     )
     async with call.client() as client:
         pushed = await _upload(call, client, header, archive)
+        if await find_takers(client, header) is False:
+            call.output.say(
+                f"no connected provisioner takes {_job_words(header)}: it waits for one"
+            )
         if no_wait:
             call.output.document(as_json(pushed))
             call.output.say(f"import queued: version {pushed.version.name}")
             return
-        imported = await _follow(call, client, pushed.version)
+        look = f"the import goes on; look with `warmpool template versions {header.template}`"
+        with call.output.outlived(look):
+            imported = await _follow(call, client, pushed.version)
         pools = await client.pools.ListPools(
             ListPoolsRequest(template=header.template), timeout=CALL_TIMEOUT_SECONDS
         )
@@ -161,7 +169,9 @@ async def promote(
 
 def template_name_of(directory: Path) -> str:
     """A template name made of the directory's; raises UsageInvalid if none can be."""
-    name = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower()).strip("-")
+    plain = unicodedata.normalize("NFKD", directory.resolve().name)  # an accent is its own letter
+    letters = "".join(c for c in plain.lower() if not unicodedata.combining(c))
+    name = re.sub(r"[^a-z0-9]+", "-", letters).strip("-")
     name = name[:NAME_LENGTH_MAX].strip("-")
     if not name:
         raise UsageInvalid(
@@ -170,12 +180,18 @@ def template_name_of(directory: Path) -> str:
     return name
 
 
+def _job_words(header: PushTemplateHeader) -> str:
+    tags = ", ".join(f"{name}={value}" for name, value in sorted(header.provisioner_tags.items()))
+    return f"{header.provisioner_type} jobs" + (f" with {tags}" if tags else "")
+
+
 async def _upload(
     call: Invocation, client: Client, header: PushTemplateHeader, archive: TemplateArchive
 ) -> PushTemplateVersionResponse:
     size = len(archive.content)
+    files = counted(len(archive.files), "file")
     call.output.say(
-        f"pushing {header.template} ({header.provisioner_type}): {len(archive.files)} files, "
+        f"pushing {header.template} ({header.provisioner_type}): {files}, "
         f"{size / 1024:.1f} KiB packed"
     )
     if not call.output.is_terminal:

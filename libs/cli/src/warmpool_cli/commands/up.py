@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from embedded import find_free_port
+from embedded import DirectoryInUse, find_free_port
 from warmpool_cli.connection import STATE_DIRECTORY
 from warmpool_cli.invocation import Invocation, add_command
 from warmpool_cli.local.environment import LocalSettings
@@ -72,8 +72,11 @@ async def up(
                 await asyncio.Event().wait()  # until a signal
             finally:
                 call.output.say("stopping ...")
-    finally:
+    except DirectoryInUse:
+        raise  # what runs there is another's, and goes on
+    except BaseException:
         call.output.say(f"stopped; its files stay in {layout.root}")
+        raise
 
 
 def _announce(call: Invocation, system: LocalSystem) -> None:

@@ -15,6 +15,7 @@ from warmpool.control.v1.workspaces_pb2 import (
 )
 from warmpool_cli.client import CALL_TIMEOUT_SECONDS, Client
 from warmpool_cli.commands.options import NoWait, Timeout, read_parameters
+from warmpool_cli.errors import UsageInvalid
 from warmpool_cli.flows.finding import find_workspace
 from warmpool_cli.flows.waiting import describe_progress, is_built, wait_for_workspace
 from warmpool_cli.invocation import Invocation, add_command
@@ -61,6 +62,10 @@ async def list_workspaces(
     limit: _Limit = 1000,
 ) -> None:
     """List workspaces, newest first."""
+    if owner and all_:
+        raise UsageInvalid(
+            "--owner and --all are given, and --all means every owner", "give one of them"
+        )
     found: list[Workspace] = []
     token = ""
     async with call.client() as client:
@@ -81,7 +86,8 @@ async def list_workspaces(
                 break
     call.output.document({"workspaces": [as_json(w) for w in found], "truncated": bool(token)})
     if not found:
-        call.output.say("No workspaces. Get one: warmpool create TEMPLATE")
+        of = f" of template {template}" if template else ""
+        call.output.say(f"No workspaces{of}. Get one: warmpool create {template or 'TEMPLATE'}")
         return
     call.output.draw(workspaces_table(found, call.clock.now()))
     if token:
@@ -171,7 +177,8 @@ async def _finish(
 ) -> None:
     final = workspace
     if not no_wait:
-        with call.output.step("waiting") as step:
+        look = f"the work goes on; look with `warmpool show {workspace.name}`"
+        with call.output.outlived(look), call.output.step("waiting") as step:
             final = await wait_for_workspace(
                 client,
                 workspace,

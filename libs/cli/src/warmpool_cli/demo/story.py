@@ -32,6 +32,7 @@ from warmpool_cli.flows.beside import together
 from warmpool_cli.flows.pushing import follow_import, upload_template
 from warmpool_cli.flows.streams import Patience, read_stream
 from warmpool_cli.flows.waiting import is_claim_applied, wait_for_workspace
+from warmpool_cli.render.tables import unready
 from warmpool_cli.render.timeline import build_timeline, timeline_json, timeline_table
 from warmpool_cli.render.words import health_word, miss_word
 
@@ -161,7 +162,8 @@ async def _wait_for_pool(story: Story, *, claimed: int) -> tuple[float, Pool]:
                 for pool in (p for p in response.pools if p.active):
                     _refuse_broken(pool)
                     seconds = story.clock.monotonic() - began
-                    text = f"{pool.eligible} of {pool.desired} ready, {pool.starting} starting"
+                    starting = pool.starting + unready(pool)  # their agents are about to report
+                    text = f"{pool.eligible} of {pool.desired} ready, {starting} starting"
                     if text != said:
                         said = text
                         story.teller.event(
@@ -169,7 +171,7 @@ async def _wait_for_pool(story: Story, *, claimed: int) -> tuple[float, Pool]:
                             f"pool {pool.preset_name}: {text} ({seconds:.1f} s)",
                             desired=pool.desired,
                             ready=pool.eligible,
-                            starting=pool.starting,
+                            starting=starting,
                             claimed=pool.claimed_total,
                         )
                     if pool.claimed_total >= claimed and pool.eligible >= pool.desired > 0:

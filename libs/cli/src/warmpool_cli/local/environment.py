@@ -71,6 +71,7 @@ def reconciler_environment(
             "NATS_URL": nats_url,
             "AGENT_URL": settings.agent_url,
             "MIGRATE": "true",
+            "MIGRATE_POST": "true",
             "STATE_KEY_FILE": str(layout.state_key_file),
             "BOOTSTRAP_OWNER_TOKEN_FILE": str(layout.owner_token_file),
             "BOOTSTRAP_PROVISIONER_KEY_FILE": str(layout.provisioner_key_file),
@@ -80,7 +81,7 @@ def reconciler_environment(
 
 
 def provisionerd_environment(
-    layout: Layout, settings: LocalSettings, nats_url: str, environ: Mapping[str, str]
+    layout: Layout, settings: LocalSettings, environ: Mapping[str, str]
 ) -> dict[str, str]:
     """The provisioner: what it starts runs below the layout, with our own agent."""
     command = agent_command(sys.executable)
@@ -92,7 +93,6 @@ def provisionerd_environment(
             "LISTEN": f"{LOOPBACK}:0",
             "RECONCILER_ADDRESS": settings.address,
             "KEY_FILE": str(layout.provisioner_key_file),
-            "NATS_URL": nats_url,
             "NAME": "local",
             "SLOTS": str(settings.slots),
             "PROVISIONERS": ",".join(settings.provisioner_types),

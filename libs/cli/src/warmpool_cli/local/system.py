@@ -6,7 +6,7 @@ reverse, and is complete however the start went: no process of ours and no agent
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from svckit.system import Clock
 from warmpool.control.v1.system_pb2 import GetSystemResponse
 from warmpool_cli.client import Client, open_client
 from warmpool_cli.connection import Connection, ConnectionFile
+from warmpool_cli.flows.beside import together
 from warmpool_cli.local.environment import (
     LocalSettings,
     agentgw_environment,
@@ -23,12 +24,14 @@ from warmpool_cli.local.environment import (
     provisionerd_environment,
     reconciler_environment,
 )
+from warmpool_cli.local.keeping import keep_running
 from warmpool_cli.local.layout import Layout
 from warmpool_cli.local.readiness import wait_for_provisioner
 
 __all__ = ["GATEWAY", "LocalSystem", "ServiceModules", "StepReport", "run_local_system"]
 
 GATEWAY = "agentgw"
+RECONCILER = "reconciler"
 READY_SECONDS = 60.0
 
 StepReport = Callable[[str, float], None]
@@ -54,6 +57,7 @@ class LocalSystem:
     settings: LocalSettings
     client: Client
     supervisor: Supervisor
+    postgres: EmbeddedPostgres
     nats: EmbeddedNats
     described: GetSystemResponse
 
@@ -96,16 +100,19 @@ async def run_local_system(
         read_or_make_secret(layout.state_key_file)
         supervisor = Supervisor(layout.services, base_environment(), report=note)
         ending.push_async_callback(supervisor.stop)
+        group = await ending.enter_async_context(together())
+        for keeper in _keepers(layout, postgres, nats, supervisor, clock, note):
+            ending.callback(group.create_task(keeper).cancel)
         services = (
             (
-                "reconciler",
+                RECONCILER,
                 modules.reconciler,
                 reconciler_environment(layout, settings, nats.url),
             ),
             (
                 "provisionerd",
                 modules.provisionerd,
-                provisionerd_environment(layout, settings, nats.url, environ),
+                provisionerd_environment(layout, settings, environ),
             ),
             (GATEWAY, modules.agentgw, agentgw_environment(layout, settings, nats.url)),
         )
@@ -135,9 +142,43 @@ async def run_local_system(
             settings=settings,
             client=client,
             supervisor=supervisor,
+            postgres=postgres,
             nats=nats,
             described=described,
         )
+
+
+def _keepers(
+    layout: Layout,
+    postgres: EmbeddedPostgres,
+    nats: EmbeddedNats,
+    supervisor: Supervisor,
+    clock: Clock,
+    note: Note,
+) -> Iterator[Coroutine[None, None, None]]:
+    known_url = postgres.url
+
+    def on_postgres_back() -> None:
+        if postgres.url != known_url:  # its socket had to move; the control plane has the old place
+            write_private(layout.database_url_file, postgres.url + "\n")
+            supervisor.terminate(RECONCILER)
+
+    yield keep_running(
+        "postgres",
+        postgres,
+        log_path=layout.postgres / "postgres.log",
+        clock=clock,
+        note=note,
+        on_back=on_postgres_back,
+    )
+    yield keep_running(
+        "nats-server",
+        nats,
+        log_path=layout.nats / "nats.log",
+        clock=clock,
+        note=note,
+        on_back=lambda: None,
+    )
 
 
 class _Stopwatch:

@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from warmpool.control.v1.pools_pb2 import Pool, PoolHealth
-from warmpool.control.v1.system_pb2 import ProvisionerWorker
 from warmpool.control.v1.templates_pb2 import Preset, Template, TemplateVersion
 from warmpool.control.v1.workspaces_pb2 import Workspace
 from warmpool_cli.output import printable
@@ -21,8 +20,8 @@ __all__ = [
     "pool_state",
     "pools_table",
     "presets_table",
-    "provisioners_table",
     "templates_table",
+    "unready",
     "versions_table",
     "workspaces_table",
 ]
@@ -107,9 +106,16 @@ def pool_state(pool: Pool) -> str:
     return "ready" if pool.eligible >= pool.desired else "filling"
 
 
+def unready(pool: Pool) -> int:
+    """How many members are built and cannot be claimed: an agent is not ready or not connected,
+    or they are about to be replaced.
+    """
+    return max(pool.running - pool.eligible, 0)
+
+
 def pools_table(pools: Iterable[Pool], now: datetime) -> Table:
     """One line a pool, with its counts; READY is of how many there should be. The columns of
-    schedules and errors are there only if there is one: eighty columns must do.
+    unready members, schedules and errors are there only if there is one: eighty columns must do.
     """
     rows = list(pools)
     headers = ["pool", "version", "READY", "STARTING", "DELETING", "FAILED", "CLAIMED", "health"]
@@ -123,6 +129,9 @@ def pools_table(pools: Iterable[Pool], now: datetime) -> Table:
         [str(p.claimed_total) for p in rows],
         [pool_state(p) for p in rows],
     ]
+    if any(unready(p) for p in rows):
+        headers.insert(3, "UNREADY")
+        columns.insert(3, [str(unready(p)) for p in rows])
     if any(p.HasField("next_change_at") for p in rows):
         headers.append("next change")
         columns.append(
@@ -168,23 +177,6 @@ def agent_words(workspace: Workspace) -> list[str]:
         f"{a.name} {agent_word(a.lifecycle)}" + ("" if a.connected else " (disconnected)")
         for a in workspace.agents
     ]
-
-
-def provisioners_table(workers: Iterable[ProvisionerWorker], now: datetime) -> Table:
-    """One line a connected provisioner."""
-    return plain_table(
-        ("provisioner", "version", "types", "tags", "last seen"),
-        (
-            (
-                w.name,
-                w.version,
-                ", ".join(w.provisioner_types),
-                ", ".join(f"{key}={value}" for key, value in sorted(w.tags.items())) or "-",
-                since(w.last_seen_at, now),
-            )
-            for w in workers
-        ),
-    )
 
 
 def _cell(value: str) -> Text:

@@ -12,6 +12,7 @@ from warmpool.control.v1.workspaces_pb2 import PoolMiss
 
 __all__ = [
     "agent_word",
+    "counted",
     "health_word",
     "job_word",
     "level_word",
@@ -22,6 +23,11 @@ __all__ = [
     "span",
     "transition_word",
 ]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, for example "1 pool" or "2 pools"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def job_word(value: JobStatus.ValueType) -> str:

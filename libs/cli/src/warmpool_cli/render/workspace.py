@@ -10,6 +10,8 @@ from warmpool_cli.render.words import local_time, since
 
 __all__ = ["workspace_facts"]
 
+_CAUSES = {"initiator": "asked for", "claim": "by its claim", "prebuild": "for its pool"}
+
 
 def workspace_facts(workspace: Workspace, now: datetime) -> list[tuple[str, str]]:
     """Names and values, in reading order."""
@@ -21,7 +23,7 @@ def workspace_facts(workspace: Workspace, now: datetime) -> list[tuple[str, str]
         ("preset", workspace.preset_name or "-"),
         ("created", f"{local_time(workspace.created_at)} ({since(workspace.created_at, now)} ago)"),
         ("from pool", _origin(workspace)),
-        ("last build", f"#{build.number} {build_words(workspace)}, by {build.reason or '?'}"),
+        ("last build", f"#{build.number} {build_words(workspace)}, {_cause(build.reason)}"),
     ]
     if build.job_error:
         facts.append(("build error", build.job_error))
@@ -31,6 +33,10 @@ def workspace_facts(workspace: Workspace, now: datetime) -> list[tuple[str, str]
     if workspace.HasField("deleted_at"):
         facts.append(("deleted", local_time(workspace.deleted_at)))
     return facts
+
+
+def _cause(reason: str) -> str:
+    return _CAUSES.get(reason) or f"by {reason or '?'}"
 
 
 def _origin(workspace: Workspace) -> str:

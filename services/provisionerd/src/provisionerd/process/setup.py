@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from provisionerd.commands.run import Command, Limits, run
 from provisionerd.core.errors import ProvisionCanceled, ProvisionError
 from provisionerd.core.provisioner import Job, Level
 from provisionerd.process.settings import ProcessSettings
-from provisionerd.terraform.run import Command, Limits, run
 
 __all__ = ["run_setup"]
 

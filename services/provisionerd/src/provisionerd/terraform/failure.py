@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from provisionerd.commands.run import Outcome
 from provisionerd.core.errors import (
     ParameterInvalid,
     ProvisionCanceled,
@@ -15,7 +16,6 @@ from provisionerd.core.errors import (
     TemplateInvalid,
 )
 from provisionerd.terraform.events import Diagnostic
-from provisionerd.terraform.run import Outcome
 
 __all__ = ["explain", "needs_init"]
 

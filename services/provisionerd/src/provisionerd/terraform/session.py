@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from provisionerd.commands.run import Command, Limits, Outcome, run
 from provisionerd.core.errors import ProvisionCanceled, ProvisionError
 from provisionerd.core.provisioner import Job
 from provisionerd.terraform.buildlog import BuildLog
@@ -20,7 +21,6 @@ from provisionerd.terraform.failure import explain, needs_init
 from provisionerd.terraform.initcache import InitCache, Installed
 from provisionerd.terraform.mask import Masker
 from provisionerd.terraform.overlay import Overlay, copy_template
-from provisionerd.terraform.run import Command, Limits, Outcome, run
 from provisionerd.terraform.settings import ENV_ALLOWED, TerraformSettings, find_terraform
 
 __all__ = ["Session", "open_session"]

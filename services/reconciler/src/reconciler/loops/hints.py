@@ -1,7 +1,8 @@
 """Hints inside this replica, by nudge, and to the others, by bus.
 
 Promises: a local loop is nudged at once; the bus hears of it in the background, from a bounded
-queue that drops the newest when full, because every hint may be lost.
+queue that drops the newest when full, because every hint may be lost. Of the hints that would make
+their readers look at the same, one at a time is in the queue.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class BusHints:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._queue: asyncio.Queue[tuple[str, Event]] = asyncio.Queue(QUEUE_MAX)
+        self._queued: set[tuple[str, str]] = set()
         self._workers: set[Nudge] = set()
         self._watchers: defaultdict[UUID, set[Nudge]] = defaultdict(set)
         self._pool_watchers: set[Nudge] = set()
@@ -112,8 +114,12 @@ class BusHints:
                 del self._watchers[workspace_id]
 
     def _say(self, subject: str, event: Event) -> None:
+        key = _look_of(subject, event)
+        if key in self._queued:
+            return
         try:
             self._queue.put_nowait((subject, event))
+            self._queued.add(key)
         except asyncio.QueueFull:
             LOG.debug("a hint was dropped", subject=subject)
 
@@ -121,7 +127,13 @@ class BusHints:
         """Publishes hints, forever. The bus being away loses them, which is allowed."""
         while True:
             subject, event = await self._queue.get()
+            self._queued.discard(_look_of(subject, event))
             try:
                 await self._bus.publish(subject, encode_event(event))
             except BusError as error:
                 LOG.debug("a hint was lost", subject=subject, error=error)
+
+
+def _look_of(subject: str, event: Event) -> tuple[str, str]:
+    """What a hint makes its readers look at: everything of its subject, or the jobs of a type."""
+    return subject, event.provisioner_type if isinstance(event, JobPosted) else ""

@@ -189,7 +189,9 @@ class Creation:
     async def _explain(self, preset: PresetRow | None, is_fixed: bool) -> PoolMiss:
         if preset is None or preset.instances is None:
             return PoolMiss.NO_POOL
-        snapshot: PoolSnapshot = await self._pools.load_snapshot(self._clock.now())
+        snapshot: PoolSnapshot = await self._pools.load_snapshot(
+            self._clock.now(), preset_ids=[preset.id]
+        )
         row = next((p for p in snapshot.presets if p.preset_id == preset.id), None)
         return explain_pool_miss(
             row,

@@ -21,7 +21,7 @@ from reconciler.rpc.waits import Waits, going_away
 from reconciler.store.pools import Pools
 from reconciler.wire.pools import encode_pools
 from reconciler.wire.values import encode_time
-from svckit.errors import InvalidArgument, NotFound, PermissionDenied
+from svckit.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from svckit.system import Clock
 from warmpool.control.v1 import pools_pb2 as pb
 from warmpool.control.v1 import pools_pb2_grpc as rpc
@@ -141,9 +141,15 @@ class PoolServicer(rpc.PoolServiceServicer):
         if await self._pools.resume(preset_id, self._clock.now(), entry):
             self._hints.pool_changed(preset_id, "resumed")
         pools, _ = await self._list(caller, request.template, False)
-        return pb.ResumePoolResponse(
-            pool=next((pool for pool in pools if pool.preset_id == str(preset_id)), None)
-        )
+        pool = next((pool for pool in pools if pool.preset_id == str(preset_id)), None)
+        if pool is not None and pool.health == pb.POOL_HEALTH_VALIDATION_FAILED:
+            raise FailedPrecondition(
+                f'preset: validation refused the prebuilds of "{request.preset}" and would again;'
+                " push a version that mends it",
+                reason="POOL_INVALID",
+                field="preset",
+            )
+        return pb.ResumePoolResponse(pool=pool)
 
     async def ExplainSchedule(
         self, request: pb.ExplainScheduleRequest, context: object
@@ -177,7 +183,7 @@ class PoolServicer(rpc.PoolServiceServicer):
     async def _list(
         self, caller: UserPrincipal, template: str, include_inactive: bool
     ) -> tuple[list[pb.Pool], bool]:
-        snapshot = await self._pools.load_snapshot(self._clock.now())
+        snapshot = await self._pools.load_snapshot(self._clock.now(), template=template)
         visible = {
             preset.preset_id
             for preset in snapshot.presets

@@ -24,7 +24,7 @@ from reconciler.store.tfstates import Tfstates
 from reconciler.wire.jobs import decode_built_workspace, decode_lines, encode_job
 from reconciler.wire.templates import decode_import_result
 from reconciler.wire.values import decode_uuid
-from svckit.errors import InvalidArgument, ResourceExhausted
+from svckit.errors import InvalidArgument, ResourceExhausted, ServiceError
 from svckit.log import get_logger
 from svckit.nudge import Nudge
 from svckit.system import Clock
@@ -92,6 +92,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
         await self._queue.register(worker, self._clock.now())
         LOG.info("a provisioner has come", worker_id=str(worker.id), name=worker.name)
         wants = _Wants()
+        refusal: ServiceError | None = None
         try:
             with self._waits.waiting_worker() as nudge:
                 async with asyncio.TaskGroup() as tasks:
@@ -100,9 +101,13 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
                     try:
                         async for response in self._offer(worker, wants, nudge):
                             yield response
+                    except ServiceError as error:
+                        refusal = error  # the group would wrap it, and its caller hear INTERNAL
                     finally:
                         reader.cancel()
                         stopper.cancel()
+            if refusal is not None:
+                raise refusal
         finally:
             LOG.info("a provisioner has gone", worker_id=str(worker.id), name=worker.name)
 

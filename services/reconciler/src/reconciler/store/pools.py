@@ -76,13 +76,23 @@ class Pools:
         self._agent_timeout = agent_timeout
         self._failure_lookback = failure_lookback
 
-    async def load_snapshot(self, now: datetime) -> PoolSnapshot:
-        """Every pool at one moment, with every member."""
+    async def load_snapshot(
+        self, now: datetime, *, preset_ids: Sequence[UUID] | None = None, template: str = ""
+    ) -> PoolSnapshot:
+        """Pools at one moment, with every member: all of them, or those of some presets, or of
+        templates of one name.
+        """
         async with self._database.snapshot() as connection:
             paused = bool(await connection.fetchval(SQL.is_paused))
-            presets = await connection.fetch(SQL.load_presets, SYSTEM_USER_ID)
+            presets = await connection.fetch(
+                SQL.load_presets, SYSTEM_USER_ID, preset_ids, template or None
+            )
+            is_part = preset_ids is not None or bool(template)
             members = await connection.fetch(
-                SQL.load_members, SYSTEM_USER_ID, now - self._agent_timeout, None
+                SQL.load_members,
+                SYSTEM_USER_ID,
+                now - self._agent_timeout,
+                [row["id"] for row in presets] if is_part else None,
             )
             histories = await connection.fetch(SQL.load_histories, now - self._failure_lookback)
         return PoolSnapshot(
@@ -99,7 +109,7 @@ class Pools:
         async with self._database.snapshot() as connection:
             paused = bool(await connection.fetchval(SQL.is_paused))
             joined = await connection.fetch(SQL.list_joined_organizations, SYSTEM_USER_ID)
-            presets = await connection.fetch(SQL.load_presets, SYSTEM_USER_ID)
+            presets = await connection.fetch(SQL.load_presets, SYSTEM_USER_ID, None, None)
             totals = await connection.fetch(SQL.load_totals, SYSTEM_USER_ID, seen_after)
             histories = await connection.fetch(SQL.load_histories, now - self._failure_lookback)
             sort = partial(sort_out, presets, totals, histories, now)

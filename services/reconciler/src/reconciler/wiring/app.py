@@ -88,7 +88,7 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
 async def _prepare(settings: ReconcilerSettings, database: Database) -> None:
     """Brings the schema up to date and makes sure that the first credentials exist."""
     if settings.migrate:
-        for name in await migrate(database):
+        for name in await migrate(database, post=settings.migrate_post):
             LOG.info("a migration was applied", action="migrate", name=name)
     await ensure_bootstrap(
         database,

@@ -1,6 +1,6 @@
 -- name: load_presets
 -- Every preset that keeps a pool and could need work: of active versions, or with members left.
--- $1 the pool's user
+-- $1 the pool's user, $2 only these presets or null, $3 only of templates of this name or null
 SELECT p.id, p.name, p.instances, p.ttl_seconds, p.timezone, p.schedules::text AS schedules, p.health, p.resumed_at, p.is_default,
        v.id AS version_id, v.name AS version_name, t.id AS template_id, t.name AS template_name, t.organization_id,
        o.name AS organization_name, t.deleted_at IS NOT NULL AS template_deleted,
@@ -10,7 +10,7 @@ FROM presets p
 JOIN template_versions v ON v.id = p.template_version_id
 JOIN templates t ON t.id = v.template_id
 JOIN organizations o ON o.id = t.organization_id
-WHERE p.instances IS NOT NULL
+WHERE p.instances IS NOT NULL AND ($2::uuid[] IS NULL OR p.id = ANY ($2)) AND ($3::text IS NULL OR t.name = $3)
   AND ((t.active_version_id = v.id AND t.deleted_at IS NULL)
        OR EXISTS (SELECT FROM workspaces w WHERE w.preset_id = p.id AND w.owner_id = $1 AND w.deleted_at IS NULL AND w.born_in_pool))
 ORDER BY o.name COLLATE "C", t.name COLLATE "C", p.name COLLATE "C", v.created_at;

@@ -7,6 +7,7 @@ its tfstate), a second interrupt is never sent (it makes terraform abandon work 
 with the shorter grace. Output is bounded: a line by bytes, standard error by its last lines.
 
 A command that ends by itself leaves its group alone: a template may have started an agent in it.
+One that was ended by a signal from elsewhere does not: it could not end what it had under way.
 Pipes are made here rather than by asyncio, whose `wait` would last until the last inheritor of a
 pipe is gone.
 """
@@ -22,9 +23,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from provisionerd.commands.lines import LineSplitter, Tail
 from provisionerd.core.errors import ProvisionError
 from provisionerd.core.provisioner import Cancel
-from provisionerd.terraform.lines import LineSplitter, Tail
 
 __all__ = ["Command", "Limits", "Outcome", "run"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from provisionerd.commands.run import Command, Limits, Outcome, run
 from provisionerd.core.errors import ProvisionError
 from provisionerd.core.provisioner import Cancel
-from provisionerd.terraform.run import Command, Limits, Outcome, run
 
 pytestmark = pytest.mark.integration
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisionerd.terraform.lines import CUT_MARK, LineSplitter, Tail
+from provisionerd.commands.lines import CUT_MARK, LineSplitter, Tail
 
 
 def _split(pieces: list[bytes], line_bytes_max: int = 64) -> list[str]:
