@@ -21,7 +21,7 @@ __all__ = [
     "read_span",
 ]
 
-_SPAN = re.compile(r"([1-9]\d{0,8})([smhd])")
+_SPAN = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 Organization = Annotated[
