@@ -40,7 +40,6 @@ def owner(world: PoolWorld) -> Generator[None]:
 
 def a_servicer(world: PoolWorld, hints: RecordedHints) -> PoolServicer:
     return PoolServicer(
-        world.database,
         world.pools,
         hints,
         BusHints(MemoryBus()),

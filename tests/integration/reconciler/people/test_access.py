@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -32,8 +33,8 @@ async def call(channel: grpc.aio.Channel, method: MethodDescriptor) -> str:
     request = GetMessageClass(method.input_type)()
     try:
         if method.server_streaming:
-            async for _ in channel.unary_stream(path)(request.SerializeToString()):
-                return "OK"
+            stream: Any = channel.unary_stream(path)
+            await stream(request.SerializeToString()).read()
         else:
             await channel.unary_unary(path)(request.SerializeToString())
     except grpc.aio.AioRpcError as error:
