@@ -33,8 +33,8 @@ async def call(channel: grpc.aio.Channel, method: MethodDescriptor) -> str:
     request = GetMessageClass(method.input_type)()
     try:
         if method.server_streaming:
-            stream: Any = channel.unary_stream(path)
-            await stream(request.SerializeToString()).read()
+            untyped: Any = channel
+            await untyped.unary_stream(path)(request.SerializeToString()).read()
         else:
             await channel.unary_unary(path)(request.SerializeToString())
     except grpc.aio.AioRpcError as error:
