@@ -1,8 +1,9 @@
 """Many waiting agents in a process of their own, each with a connection of its own.
 
 `python -m testkit.bench_agents ADDRESS METHOD FIRST COUNT` opens COUNT streams at once, says
-"connected SECONDS RETRIES" when each has had its first message, then "event NUMBER MOMENT" for every other
-message that is not a heartbeat, with the moment by the monotonic clock, which all processes share.
+"connected SECONDS RETRIES" when each has had its first message, then "event NUMBER MOMENT" for
+every other message that is not a heartbeat, with the moment by the monotonic clock, which all
+processes share.
 Agent N's token, and the body of its request on the bare server, is "agent-N".
 """
 

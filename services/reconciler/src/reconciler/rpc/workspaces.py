@@ -12,7 +12,13 @@ from reconciler.core.hints import Hints
 from reconciler.core.identity import DEFAULT_ORGANIZATION_NAME, SYSTEM_USER_ID
 from reconciler.core.jobs import JobStatus
 from reconciler.core.parameters import read_parameters, require_valid
-from reconciler.core.permissions import UserPrincipal, may, may_delete, may_end_builds
+from reconciler.core.permissions import (
+    UserPrincipal,
+    may,
+    may_delete,
+    may_end_builds,
+    organizations_where,
+)
 from reconciler.core.views import WorkspaceView
 from reconciler.rpc.creation import Creation, Request, template_unknown
 from reconciler.rpc.principals import calling_actor, calling_user
@@ -30,6 +36,7 @@ from reconciler.wire.workspaces import (
     encode_page_token,
     encode_workspace,
 )
+from svckit.auth import authorize_again
 from svckit.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from svckit.system import Clock
 from svckit.telemetry import current_traceparent
@@ -163,6 +170,9 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
             owner_id=None if everybody else await self._owner(request.owner, caller),
             template=request.template or None,
             include_system=request.include_system,
+            organization_ids=organizations_where(caller, "workspace.read"),
+            caller_id=caller.user_id,
+            sees_pools=may(caller, "workspace.read", owner_id=SYSTEM_USER_ID),
             before=decode_page_token(request.page_token),
             limit=size,
         )
@@ -181,6 +191,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         shown: WorkspaceView | None = None
         with self._waits.watching(workspace_id) as nudge:
             while not self._stopping.is_set():
+                await authorize_again.get()()
                 view = await self._get(request.workspace_id, "workspace.read", caller)
                 if view != shown:
                     shown = view
@@ -246,6 +257,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         job_id = decode_uuid(request.job_id, "job_id")
         after = request.after_sequence
         while not self._stopping.is_set():
+            await authorize_again.get()()
             # The status is read before the lines, so that the last lines of an ended job are seen.
             job = await self._workspaces.get_job(job_id)
             _require_job(caller, "workspace.read", job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -97,12 +97,15 @@ class Workspaces:
         name: str | None = None,
         template: str | None = None,
         include_system: bool = False,
-        organization_ids: Sequence[UUID] | None = None,
+        organization_ids: Collection[UUID] | None = None,
         caller_id: UUID | None = None,
+        sees_pools: bool = False,
         before: tuple[datetime, UUID] | None = None,
         limit: int = 100,
     ) -> tuple[WorkspaceView, ...]:
-        """Workspaces, newest first; deleted ones only by id."""
+        """Workspaces, newest first; deleted ones only by id. `organization_ids` None means any; the
+        caller's own are always among them, and those of pools if `sees_pools`.
+        """
         created, below = before or (None, None)
         async with self._database.read() as connection:
             return await fetch_views(
@@ -118,6 +121,7 @@ class Workspaces:
                 caller_id,
                 name,
                 now - self._agent_timeout,
+                sees_pools,
             )
 
     async def get(self, workspace_id: UUID, now: datetime) -> WorkspaceView:
@@ -313,5 +317,5 @@ async def insert_build(
     )
 
 
-def list_or_none(values: Sequence[UUID] | None) -> list[UUID] | None:
+def list_or_none(values: Collection[UUID] | None) -> list[UUID] | None:
     return None if values is None else list(values)
