@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from reconciler.core.identity import SYSTEM_USER_ID
 from testkit.office import TRACE, TRACE_ID, Office, code_of, refused
 from warmpool.control.v1 import people_pb2 as pb
-from warmpool.control.v1 import system_pb2
+from warmpool.control.v1 import pools_pb2, system_pb2
 
 pytestmark = pytest.mark.integration
 
@@ -163,6 +164,25 @@ async def test_who_is_disabled_is_refused_at_once_and_let_in_again(office: Offic
         (deed["actor"], deed["action"])
         for deed in await office.audit("user.disable", "user.enable")
     ] == [("admin", "user.disable"), ("admin", "user.enable")]
+
+
+async def test_what_somebody_watches_ends_with_their_rights(office: Office) -> None:
+    owner = await office.calling()
+    grace = await office.join("grace")
+    leave = pb.RemoveMemberRequest(username="grace")
+    bar = pb.SetUserDisabledRequest(username="grace", disabled=True)
+    pause = pools_pb2.SetPoolPausedRequest(template="dev", paused=True)
+    for end, code in (
+        (lambda: owner.people.RemoveMember(leave), "PERMISSION_DENIED"),
+        (lambda: owner.people.SetUserDisabled(bar), "UNAUTHENTICATED"),
+    ):
+        await owner.people.SetMember(pb.SetMemberRequest(username="grace"))
+        watch: Any = grace.pools.WatchPools(pools_pb2.WatchPoolsRequest())
+        assert [pool.preset_name for pool in (await watch.read()).pools] == ["standard"]
+        await end()
+        await owner.pools.SetPoolPaused(pause)  # a change they do not hear of any more
+        pause.paused = not pause.paused
+        assert (await refused(watch.read())).code.name == code
 
 
 async def test_the_last_owner_stays(office: Office) -> None:

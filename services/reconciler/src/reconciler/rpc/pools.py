@@ -16,7 +16,7 @@ from reconciler.core.schedules import (
     explain_windows,
     validate_schedules,
 )
-from reconciler.rpc.principals import calling_actor, calling_user
+from reconciler.rpc.principals import calling_actor, calling_user, still_calling_user
 from reconciler.rpc.waits import Waits, going_away
 from reconciler.store.pools import Pools
 from reconciler.wire.pools import encode_pools
@@ -62,10 +62,10 @@ class PoolServicer(rpc.PoolServiceServicer):
     async def WatchPools(
         self, request: pb.WatchPoolsRequest, context: object
     ) -> AsyncGenerator[pb.WatchPoolsResponse, None]:
-        caller = calling_user()
         shown: pb.WatchPoolsResponse | None = None
         with self._waits.watching_pools() as nudge:
             while not self._stopping.is_set():
+                caller = await still_calling_user()
                 pools, paused = await self._list(caller, request.template, False)
                 response = pb.WatchPoolsResponse(pools=pools, reconciliation_paused=paused)
                 if response != shown:

@@ -21,7 +21,7 @@ from reconciler.core.permissions import (
 )
 from reconciler.core.views import WorkspaceView
 from reconciler.rpc.creation import Creation, Request, template_unknown
-from reconciler.rpc.principals import calling_actor, calling_user
+from reconciler.rpc.principals import calling_actor, calling_user, still_calling_user
 from reconciler.rpc.waits import Waits, going_away
 from reconciler.store.builds import JobEnds
 from reconciler.store.jobs import JobQueue
@@ -36,7 +36,6 @@ from reconciler.wire.workspaces import (
     encode_page_token,
     encode_workspace,
 )
-from svckit.auth import authorize_again
 from svckit.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from svckit.system import Clock
 from svckit.telemetry import current_traceparent
@@ -186,12 +185,11 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
     async def WatchWorkspace(
         self, request: pb.WatchWorkspaceRequest, context: object
     ) -> AsyncGenerator[pb.WatchWorkspaceResponse, None]:
-        caller = calling_user()
         workspace_id = decode_uuid(request.workspace_id, "workspace_id")
         shown: WorkspaceView | None = None
         with self._waits.watching(workspace_id) as nudge:
             while not self._stopping.is_set():
-                await authorize_again.get()()
+                caller = await still_calling_user()
                 view = await self._get(request.workspace_id, "workspace.read", caller)
                 if view != shown:
                     shown = view
@@ -253,11 +251,10 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
     async def WatchJobLogs(
         self, request: pb.WatchJobLogsRequest, context: object
     ) -> AsyncGenerator[pb.WatchJobLogsResponse, None]:
-        caller = calling_user()
         job_id = decode_uuid(request.job_id, "job_id")
         after = request.after_sequence
         while not self._stopping.is_set():
-            await authorize_again.get()()
+            caller = await still_calling_user()
             # The status is read before the lines, so that the last lines of an ended job are seen.
             job = await self._workspaces.get_job(job_id)
             _require_job(caller, "workspace.read", job)
