@@ -292,12 +292,10 @@ class Pools:
         """
         async with self._database.read() as connection:
             if paused:
-                done = await connection.execute(
-                    SQL.pause_presets, template_id, preset, actor_id, now
+                return _count(
+                    await connection.execute(SQL.pause_presets, template_id, preset, actor_id, now)
                 )
-            else:
-                done = await connection.execute(SQL.resume_presets, template_id, preset)
-        return _count(done)
+            return int(await connection.fetchval(SQL.resume_presets, template_id, preset))
 
     async def invalidate(self, preset_ids: Sequence[UUID], now: datetime) -> int:
         """Marks present members for replacement; returns how many."""
