@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -273,6 +273,6 @@ async def test_a_page_holds_what_its_reader_may_see(control: Control) -> None:
     assert [workspace.is_prebuild for workspace in seen] == [True, True]
 
 
-async def _read_to_the_end(watch: AsyncIterator[pb.WatchWorkspaceResponse]) -> None:
+async def _read_to_the_end(watch: AsyncIterable[pb.WatchWorkspaceResponse]) -> None:
     async for _ in watch:
         pass

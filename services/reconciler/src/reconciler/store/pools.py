@@ -8,7 +8,7 @@ its workspace go together.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -283,7 +283,11 @@ class Pools:
 
     async def set_paused(self, paused: bool, now: datetime, audit: AuditEntry | None = None) -> int:
         """Pauses or resumes everything; returns 1 if that changed anything."""
-        return _count(await self._execute(audit, now, SQL.set_paused, paused, now))
+
+        async def change(connection: Connection) -> int:
+            return _count(await connection.execute(SQL.set_paused, paused, now))
+
+        return await self._change(change, audit, now)
 
     async def set_preset_paused(
         self,
@@ -297,38 +301,53 @@ class Pools:
         """Pauses or resumes one pool, or with an empty name all of the template; returns how many
         changed.
         """
-        if not paused:
-            return _count(await self._execute(audit, now, SQL.resume_presets, template_id, preset))
-        return _count(
-            await self._execute(audit, now, SQL.pause_presets, template_id, preset, actor_id, now)
-        )
+
+        async def change(connection: Connection) -> int:
+            if paused:
+                return _count(
+                    await connection.execute(SQL.pause_presets, template_id, preset, actor_id, now)
+                )
+            return int(await connection.fetchval(SQL.resume_presets, template_id, preset))
+
+        return await self._change(change, audit, now)
 
     async def invalidate(
         self, preset_ids: Sequence[UUID], now: datetime, audit: AuditEntry | None = None
     ) -> int:
         """Marks present members for replacement; returns how many."""
-        return _count(
-            await self._execute(
-                audit, now, SQL.invalidate_members, list(preset_ids), SYSTEM_USER_ID, now
+
+        async def change(connection: Connection) -> int:
+            return _count(
+                await connection.execute(
+                    SQL.invalidate_members, list(preset_ids), SYSTEM_USER_ID, now
+                )
             )
-        )
+
+        return await self._change(change, audit, now)
 
     async def resume(self, preset_id: UUID, now: datetime, audit: AuditEntry | None = None) -> bool:
         """Lets a pool at its hard limit try one build; returns whether it was at its limit. What
         validation refused waits for a new version.
         """
-        return _count(await self._execute(audit, now, SQL.resume_pool, preset_id, now)) > 0
 
-    async def _execute(
-        self, audit: AuditEntry | None, now: datetime, statement: str, *arguments: object
-    ) -> str:
-        """Runs a statement; if it changed anything, the deed is kept in the same transaction."""
+        async def change(connection: Connection) -> int:
+            return _count(await connection.execute(SQL.resume_pool, preset_id, now))
 
-        async def work(connection: Connection) -> str:
-            tag = await connection.execute(statement, *arguments)
-            if audit is not None and _count(tag):
+        return await self._change(change, audit, now) > 0
+
+    async def _change(
+        self,
+        change: Callable[[Connection], Awaitable[int]],
+        audit: AuditEntry | None,
+        now: datetime,
+    ) -> int:
+        """Makes a change; if it changed anything, the deed is kept in the same transaction."""
+
+        async def work(connection: Connection) -> int:
+            count = await change(connection)
+            if audit is not None and count:
                 await insert_audit(connection, audit, now)
-            return tag
+            return count
 
         return await self._database.transact(work)
 
