@@ -50,6 +50,7 @@ class Held:
     """What holding the agents costs; memory in KiB per agent, CPU as a share of one core."""
 
     storm_seconds: float
+    turned_away: int
     kib: float
     idle_cpu: float
     event_p50_ms: float
@@ -63,10 +64,10 @@ class Agents:
         self._processes = processes
         self._heard: dict[int, asyncio.Future[float]] = {}
 
-    async def wait_connected(self) -> float:
-        """How long the slowest process took."""
-        lines = [await _read_line(process) for process in self._processes]
-        return max(float(line.removeprefix("connected ")) for line in lines)
+    async def wait_connected(self) -> tuple[float, int]:
+        """How long the slowest process took, and how often agents were turned away."""
+        lines = [(await _read_line(process)).split() for process in self._processes]
+        return max(float(line[1]) for line in lines), sum(int(line[2]) for line in lines)
 
     def hear(self, number: int) -> asyncio.Future[float]:
         """When this agent hears its next event."""
@@ -122,7 +123,7 @@ async def measure(
     """Holds the agents at this server; `fire` makes it tell one."""
     before_kib = memory_kib(pid)
     async with run_agents(address, method) as agents:
-        storm_seconds = await agents.wait_connected()
+        storm_seconds, turned_away = await agents.wait_connected()
         cpu_before = cpu_seconds(pid)
         idle = asyncio.Event()
         asyncio.get_running_loop().call_later(IDLE_SECONDS, idle.set)
@@ -141,6 +142,7 @@ async def measure(
             listening.cancel()
     return Held(
         storm_seconds=storm_seconds,
+        turned_away=turned_away,
         kib=kib,
         idle_cpu=idle_cpu,
         event_p50_ms=1000 * statistics.median(seconds),

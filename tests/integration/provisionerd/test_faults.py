@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -18,10 +17,9 @@ from uuid import uuid4
 import grpc
 import grpc.aio
 import pytest
-import pytest_asyncio
 
 from testkit.eventually import eventually
-from testkit.system import RunningSystem, run_system
+from testkit.system import RunningSystem
 from warmpool.common.v1.types_pb2 import JobStatus
 from warmpool.control.v1.templates_pb2 import PushTemplateHeader
 from warmpool.control.v1.workspaces_pb2 import DeleteWorkspaceRequest, Workspace
@@ -133,19 +131,6 @@ class Site:
         request = DeleteWorkspaceRequest(workspace_id=workspace_id)
         await self.system.client.workspaces.DeleteWorkspace(request, timeout=20)
         return (await self.wait_ended(workspace_id)).latest_build.job_status
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningSystem]:
-    provisionerd = {"WARMPOOL_PROVISIONERD_PROVISIONERS": "process"}
-    if TERRAFORM is not None:
-        provisionerd = {
-            "WARMPOOL_PROVISIONERD_PROVISIONERS": "terraform,process",
-            "WARMPOOL_PROVISIONERD_TERRAFORM_PATH": TERRAFORM,
-        }
-    directory = tmp_path_factory.mktemp("faults")
-    async with run_system(directory, {"provisionerd": provisionerd}) as system:
-        yield system
 
 
 @pytest.mark.parametrize("victim", ["reconciler", "postgres"])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
+from reconciler.core.aftermath import Aftermath
 from reconciler.core.builds import BuiltAgent, BuiltWorkspace, describe_replacements
-from reconciler.core.jobs import AcquiredJob
+from reconciler.core.jobs import AcquiredJob, JobKind
+from reconciler.wire.jobs import encode_job
+from svckit.errors import NotFound
 from testkit.pool_world import PoolWorld, token_hash
+from warmpool.provisioner.v1.provisioner_pb2 import PREBUILD_STAGE_CLAIM
 
 pytestmark = pytest.mark.integration
 
@@ -50,6 +55,65 @@ async def test_a_claim_that_keeps_everything_tells_nobody(world: PoolWorld) -> N
     assert await world.fetch("SELECT key FROM notifications") == []
 
 
+async def test_the_first_prebuild_of_a_terraform_preset_is_rehearsed_once(
+    world: PoolWorld,
+) -> None:
+    await world.execute("UPDATE templates SET provisioner_type = 'terraform'")
+    world.worker = replace(world.worker, provisioner_types=("terraform",))
+    for _ in range(2):
+        workspace_id = await world.create_prebuild()
+        created = await world.acquire()
+        await world.tfstates.keep(created.id, created.attempt, None, b'{"made": 1}')
+        aftermath = await _complete(world, created, ())
+        assert aftermath is not None
+        if not await _rehearsals(world, "pending"):
+            continue
+        # THEN somebody is woken to plan a claim by nobody, upon what was made
+        assert aftermath.requeued == "terraform"
+        job = await world.acquire()
+        assert (job.kind, job.workspace_id) == (JobKind.DRY_RUN, None)
+        assert job.build is not None
+        assert created.build is not None
+        assert (job.build.workspace_id, job.build.stage) == (workspace_id, "claim")
+        assert (job.build.username, job.build.template_id) == ("rehearsal", world.template_id)
+        assert job.build.owner_id != created.build.owner_id
+        assert await world.tfstates.read(job.id, job.attempt, None) == b'{"made": 1}'
+        with pytest.raises(NotFound):  # it plans and no more
+            await world.tfstates.keep(job.id, job.attempt, None, b"{}")
+        now = world.clock.now()
+        message = encode_job(job, heartbeat_seconds=1.0, access_url="http://gw")
+        assert message.template_dry_run.rehearsal.stage == PREBUILD_STAGE_CLAIM
+        # AND template admins are told, before anybody has claimed
+        assert await world.ends.complete_dry_run(job.id, job.attempt, None, REPLACED, (), now)
+    assert len(await _rehearsals(world, "succeeded")) == 1
+    assert await world.fetch("SELECT kind, message FROM notifications") == [
+        {
+            "kind": "claim.would_replace",
+            "message": 'A claim of a prebuild of template "dev", version "v1", preset "standard"'
+            " would replace what the pool has warmed: docker_container.main (env, name);"
+            " terraform_data.token (no attribute). Such attributes must not depend on the owner,"
+            " or belong in the resource's ignore_changes.",
+        }
+    ]
+
+
+async def test_a_process_and_a_version_of_yesterday_are_not_rehearsed(world: PoolWorld) -> None:
+    await world.create_prebuild()
+    await _complete(world, await world.acquire(), ())
+    await world.execute("UPDATE templates SET provisioner_type = 'terraform'")
+    world.worker = replace(world.worker, provisioner_types=("terraform",))
+    await world.create_prebuild()
+    await world.execute("UPDATE templates SET active_version_id = NULL")
+    await _complete(world, await world.acquire(), ())
+    assert await _rehearsals(world, "pending") == []
+
+
+async def _rehearsals(world: PoolWorld, status: str) -> list[dict[str, object]]:
+    return await world.fetch(
+        "SELECT id FROM jobs WHERE rehearsed_build_id IS NOT NULL AND status = $1", status
+    )
+
+
 def test_a_long_list_is_a_short_sentence() -> None:
     many = [(f"terraform_data.n{n}", ["x" * 1000] * 50) for n in range(500)]
     said = describe_replacements(many, workspace="w", template="t", preset="p")
@@ -59,7 +123,7 @@ def test_a_long_list_is_a_short_sentence() -> None:
 
 async def _complete(
     world: PoolWorld, job: AcquiredJob, replaced: tuple[tuple[str, tuple[str, ...]], ...]
-) -> object:
+) -> Aftermath | None:
     assert job.build is not None
     agent = BuiltAgent(
         id=UUID(int=job.build.workspace_id.int ^ 1),

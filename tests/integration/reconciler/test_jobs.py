@@ -146,6 +146,19 @@ async def test_a_job_nobody_takes_fails(world: PoolWorld) -> None:
     assert aftermath.status is JobStatus.FAILED
 
 
+async def test_a_claim_nobody_takes_waits_on(world: PoolWorld) -> None:
+    await world.ready_prebuild()
+    await world.claim()
+    for _ in range(2):
+        world.clock.advance(1801)
+        (silent,) = await _silent(world)
+        aftermath = await world.ends.settle_silent(silent, world.clock.now())
+        assert aftermath is not None
+        assert (aftermath.status, aftermath.requeued) == (JobStatus.PENDING, "process")
+        assert await _silent(world) == ()
+    await world.complete(await world.acquire())
+
+
 async def test_a_job_that_spoke_meanwhile_is_left_alone(world: PoolWorld) -> None:
     await world.create_prebuild()
     job = await world.acquire()

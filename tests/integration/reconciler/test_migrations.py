@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from reconciler.store.db import Database, open_database
-from reconciler.store.migrate import list_migrations, migrate
+from reconciler.store.migrate import Migration, list_migrations, migrate
 from testkit.postgres import DatabaseFactory
 
 pytestmark = pytest.mark.integration
@@ -90,3 +90,25 @@ async def test_replicas_that_start_together_migrate_once(database: DatabaseFacto
 def test_migrations_are_numbered_without_gaps() -> None:
     numbers = [migration.number for migration in list_migrations()]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def a_step(number: int, phase: str) -> Migration:
+    """A migration that leaves a table behind."""
+    name = f"{number:04}_{phase}_step"
+    return Migration(number=number, phase=phase, name=name, sql=f"CREATE TABLE step_{number} ()")
+
+
+async def test_a_new_database_takes_every_step(database: DatabaseFactory) -> None:
+    steps = [a_step(1, "pre"), a_step(2, "post"), a_step(3, "pre")]
+    async with open_database(await database(), pool_max=1) as opened:
+        assert await migrate(opened, migrations=steps) == tuple(step.name for step in steps)
+
+
+async def test_a_post_step_waits_until_old_code_is_gone(database: DatabaseFactory) -> None:
+    old = [a_step(1, "pre")]
+    steps = [*old, a_step(2, "pre"), a_step(3, "post"), a_step(4, "pre")]
+    async with open_database(await database(), pool_max=1) as opened:
+        await migrate(opened, migrations=old)
+        during = await migrate(opened, migrations=steps)
+        after = await migrate(opened, post=True, migrations=steps)
+    assert (during, after) == (("0002_pre_step",), ("0003_post_step", "0004_pre_step"))

@@ -211,3 +211,32 @@ async def test_a_part_of_the_pools_is_the_same_part_of_the_whole(world: PoolWorl
     assert await world.pools.load_snapshot(now, template="dev") == whole
     strange = await world.pools.load_snapshot(now, template="prod")
     assert (strange.presets, strange.members) == ((), ())
+
+
+async def test_a_missing_provisioner_says_nothing_about_the_pool(world: PoolWorld) -> None:
+    for _ in range(3):
+        workspace_id = await world.create_prebuild()
+        await world.execute(
+            "UPDATE jobs SET status = 'failed', error_reason = 'NO_PROVISIONER', finished_at = $2"
+            " FROM workspaces w WHERE jobs.id = w.latest_job_id AND w.id = $1",
+            workspace_id,
+            world.clock.now(),
+        )
+    snapshot = await world.pools.load_snapshot(world.clock.now())
+    assert snapshot.histories == ()
+
+
+async def test_resuming_one_pool_leaves_the_others_of_its_template_paused(
+    world: PoolWorld,
+) -> None:
+    async with world.database.read() as connection:
+        await world.add_preset(uuid4(), "large", 1, connection)
+    for preset, paused in (("", True), ("standard", False)):
+        await world.pools.set_preset_paused(
+            world.template_id, preset, paused, world.ada, world.clock.now()
+        )
+    snapshot = await world.pools.load_snapshot(world.clock.now())
+    assert {preset.preset_name: preset.paused for preset in snapshot.presets} == {
+        "large": True,
+        "standard": False,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,3 +246,33 @@ async def test_what_an_agent_says_is_kept_even_if_it_holds_a_nul(control: Contro
     assert await control.world.fetch("SELECT lifecycle, lifecycle_error FROM agents") == [
         {"lifecycle": "start_error", "lifecycle_error": "exit code 1: \N{REPLACEMENT CHARACTER}"}
     ]
+
+
+async def test_a_stream_ends_with_the_token_it_was_opened_with(control: Control) -> None:
+    workspace_id = await control.world.ready_prebuild()
+    async with control.client("chief") as chief:
+        watch = chief.WatchWorkspace(pb.WatchWorkspaceRequest(workspace_id=str(workspace_id)))
+        await watch.read()
+        await control.world.execute("UPDATE api_tokens SET revoked_at = created_at")
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await _read_to_the_end(watch)
+    assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_page_holds_what_its_reader_may_see(control: Control) -> None:
+    world = control.world
+    for _ in range(3):
+        await world.ready_prebuild()
+    mine = await world.claim()
+    async with control.client("ada") as ada, control.client("warden") as warden:
+        request = pb.ListWorkspacesRequest(owner="*", include_system=True, page_size=1)
+        (only,) = (await ada.ListWorkspaces(request)).workspaces
+        request = pb.ListWorkspacesRequest(owner="*", include_system=True)
+        seen = (await warden.ListWorkspaces(request)).workspaces
+    assert only.id == str(mine)
+    assert [workspace.is_prebuild for workspace in seen] == [True, True]
+
+
+async def _read_to_the_end(watch: AsyncIterable[pb.WatchWorkspaceResponse]) -> None:
+    async for _ in watch:
+        pass

@@ -89,6 +89,9 @@ class Workspace:
     async def build(self, build: Build) -> BuildResult:
         return await self._provisioner.build(self._job(), build)
 
+    async def rehearse(self, build: Build) -> tuple[Replacement, ...]:
+        return await self._provisioner.rehearse(self._job(), build)
+
     async def check(self) -> None:
         await self._provisioner.import_template(self._job())
 
@@ -227,6 +230,32 @@ async def test_what_cannot_be_protected_is_reported(workspace: Workspace) -> Non
     assert claimed.replacements == (
         Replacement(address="module.inner.terraform_data.vm", paths=("triggers_replace",)),
     )
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("allow", (Replacement(address="terraform_data.vm", paths=("triggers_replace",)),)),
+        ("fail", (Replacement(address="terraform_data.vm", paths=("triggers_replace",)),)),
+        ("protect", ()),
+    ],
+)
+async def test_a_rehearsal_says_what_a_claim_would_replace_and_changes_nothing(
+    workspace: Workspace, policy: str, expected: tuple[Replacement, ...]
+) -> None:
+    workspace.write(HEAD + VM, policy)
+    await workspace.build(CREATE)
+    before = workspace.tfstate
+    assert await workspace.rehearse(CLAIM) == expected
+    assert workspace.tfstate == before
+    warning = "terraform_data.vm: a claim would replace it, because of: triggers_replace"
+    assert workspace.lines.count((Level.WARN, warning)) == len(expected)
+
+
+async def test_a_rehearsal_of_a_good_template_finds_nothing(workspace: Workspace) -> None:
+    workspace.write(HEAD)
+    await workspace.build(CREATE)
+    assert await workspace.rehearse(CLAIM) == ()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from warmpool.control.v1.templates_pb2 import Schedule
 from warmpool.control.v1.workspaces_pb2 import GetWorkspaceRequest
-from warmpool_cli.commands.options import read_pairs
+from warmpool_cli.commands.options import read_pairs, read_span
 from warmpool_cli.commands.schedule import read_schedule
 from warmpool_cli.commands.template import template_name_of
 from warmpool_cli.errors import UsageInvalid
@@ -81,3 +81,19 @@ def test_a_directory_without_a_letter_names_no_template():
         template_name_of(Path("/templates/模板"))
 
     assert caught.value.fix == "give one with --name NAME"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("", 0), ("90s", 90), ("15m", 900), ("12h", 43_200), ("7d", 604_800), ("365d", 31_536_000)],
+)
+def test_a_span_is_a_number_and_a_unit(text: str, seconds: int):
+    assert read_span("--lifetime", text) == seconds
+
+
+@pytest.mark.parametrize("text", ["7", "d", "0d", "-1d", "1.5h", "7 d", "1w", "7d\n", "٣d"])
+def test_what_is_no_span_is_refused_with_examples(text: str):
+    with pytest.raises(UsageInvalid) as caught:
+        read_span("--lifetime", text)
+
+    assert caught.value.fix == "give --lifetime 90s, 15m, 12h or 7d"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
@@ -20,7 +21,10 @@ from reconciler.core.permissions import (
     Principal,
     ServicePrincipal,
     UserPrincipal,
+    is_deletion_allowed,
     may,
+    may_delete,
+    may_end_builds,
     may_somewhere,
     organizations_where,
 )
@@ -78,23 +82,47 @@ THINGS: Mapping[str, tuple[UUID | None, UUID | None]] = {
     "P": (ABROAD, SYSTEM_USER_ID),
 }
 ALL, HERE = "shmopHMOP", "hmop"
-SELF = {"self.read": ALL, "system.read": ALL}
+OWN = "mM"
+SELF = {"self.read": ALL, "system.read": ALL, "token.read": OWN, "token.update": OWN}
 READ = {"template.read": ALL, "pool.read": ALL}
 TEMPLATES = READ | {"template.update": ALL, "template.delete": ALL, "pool.update": ALL}
 WORKSPACES = ("workspace.create", "workspace.read", "workspace.update", "workspace.delete")
+PREBUILDS = ("prebuilt_workspace.update", "prebuilt_workspace.delete")
+PEOPLE_READ = ("user.read", "token.read", "organization.read", "key.read", "audit.read")
+PEOPLE_CHANGE = (
+    "user.update",
+    "token.update",
+    "organization.create",
+    "organization.update",
+    "key.update",
+)
 ORGANIZATION_MEMBER = (
-    SELF | {"template.read": HERE, "pool.read": HERE} | dict.fromkeys(WORKSPACES, "m")
+    SELF
+    | dict.fromkeys(("template.read", "pool.read", "organization.read"), HERE)
+    | dict.fromkeys(WORKSPACES, "m")
+)
+ORGANIZATION_ADMIN = (
+    *TEMPLATES,
+    *WORKSPACES,
+    *PREBUILDS,
+    "organization.read",
+    "organization.update",
+    "key.read",
+    "key.update",
 )
 
 TRUTH: Mapping[str, Mapping[str, str]] = {
-    "owner": SELF | TEMPLATES | dict.fromkeys(WORKSPACES, ALL),
+    "owner": SELF
+    | TEMPLATES
+    | dict.fromkeys((*WORKSPACES, *PREBUILDS, *PEOPLE_READ, *PEOPLE_CHANGE), ALL),
     "template-admin": SELF
     | TEMPLATES
-    | {"workspace.read": "mpMP", "workspace.update": "pP", "workspace.delete": "pP"},
-    "auditor": SELF | READ | {"workspace.read": ALL},
+    | {"workspace.read": "mpMP", "organization.read": ALL}
+    | dict.fromkeys(PREBUILDS, ALL),
+    "auditor": SELF | READ | dict.fromkeys(("workspace.read", *PEOPLE_READ), ALL),
     "member": SELF,
     "stranger": SELF,
-    "organization-admin": SELF | dict.fromkeys(TEMPLATES, HERE) | dict.fromkeys(WORKSPACES, HERE),
+    "organization-admin": SELF | dict.fromkeys(ORGANIZATION_ADMIN, HERE),
     "organization-member": ORGANIZATION_MEMBER,
     "implied organization-member": ORGANIZATION_MEMBER,
     "unknown roles": ORGANIZATION_MEMBER,
@@ -123,7 +151,76 @@ def test_the_whole_table(name: str) -> None:
 def test_the_door_is_open_for_whoever_may_it_for_anything(name: str) -> None:
     principal = PRINCIPALS[name]
     found = {p for p in (*PERMISSIONS, "invented") if may_somewhere(principal, p)}
-    assert found == set(TRUTH[name])
+    # What is about prebuilds too is open to whoever may it for prebuilds alone.
+    through = {p.replace("prebuilt_", "") for p in TRUTH[name] if p.startswith("prebuilt_")}
+    assert found == {*TRUTH[name], *through}
+
+
+READS, CHANGES, DELETES, CHANGES_PREBUILDS, DELETES_PREBUILDS = (
+    "workspace.read",
+    "workspace.update",
+    "workspace.delete",
+    *PREBUILDS,
+)
+DELETION: Mapping[tuple[str, ...], str] = {
+    # What somebody holds: what they may delete, a "w"orkspace of a person or a "p"rebuild.
+    (READS, CHANGES, DELETES): "wp",
+    (READS, CHANGES, DELETES_PREBUILDS): "p",
+    (READS, CHANGES_PREBUILDS, DELETES): "p",
+    (READS, CHANGES_PREBUILDS, DELETES_PREBUILDS): "p",
+    (READS, CHANGES, DELETES, CHANGES_PREBUILDS): "wp",
+    (READS, CHANGES, DELETES, DELETES_PREBUILDS): "wp",
+    (READS, CHANGES, CHANGES_PREBUILDS, DELETES_PREBUILDS): "p",
+    (READS, DELETES, CHANGES_PREBUILDS, DELETES_PREBUILDS): "p",
+    (READS, CHANGES, DELETES, CHANGES_PREBUILDS, DELETES_PREBUILDS): "wp",
+}
+"""All else deletes nothing: without reading, without changing, or without deleting."""
+
+
+def test_who_may_delete_what_is_a_table_without_gaps() -> None:
+    found: dict[frozenset[str], str] = {}
+    everything = (READS, CHANGES, DELETES, CHANGES_PREBUILDS, DELETES_PREBUILDS)
+    for count in range(len(everything) + 1):
+        for held in itertools.combinations(everything, count):
+            allowed = "".join(
+                letter
+                for letter, is_prebuild in (("w", False), ("p", True))
+                if is_deletion_allowed(held.__contains__, is_prebuild=is_prebuild)
+            )
+            if allowed:
+                found[frozenset(held)] = allowed
+    assert found == {frozenset(held): allowed for held, allowed in DELETION.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "deletes", "ends_builds"),
+    [
+        ("owner", "mopMOP", "mopMOP"),
+        ("template-admin", "pP", "pP"),
+        ("auditor", "", ""),
+        ("stranger", "", ""),
+        ("organization-admin", "mop", "mop"),
+        ("organization-member", "m", "m"),
+        ("provisioner", "", ""),
+        ("gateway", "", ""),
+    ],
+)
+def test_roles_delete_workspaces_and_prebuilds(name: str, deletes: str, ends_builds: str) -> None:
+    principal = PRINCIPALS[name]
+    owned = [
+        (letter, organization_id, owner_id)
+        for letter, (organization_id, owner_id) in THINGS.items()
+        if organization_id is not None and owner_id is not None
+    ]
+    found = tuple(
+        "".join(
+            letter
+            for letter, organization_id, owner_id in owned
+            if allowed(principal, organization_id=organization_id, owner_id=owner_id)
+        )
+        for allowed in (may_delete, may_end_builds)
+    )
+    assert found == (deletes, ends_builds)
 
 
 @pytest.mark.parametrize("roles", [(), ("owner",), tuple(SITE_ROLES)])
@@ -171,7 +268,8 @@ def test_every_method_declares_a_permission_that_is_known_and_used() -> None:
     methods = every_method()
     declared = {method.full_name: permission_of(method.full_name) for method in methods}
     assert {name for name, permission in declared.items() if permission not in PERMISSIONS} == set()
-    assert set(declared.values()) == PERMISSIONS
+    # A prebuild is asked about inside the methods that are about workspaces.
+    assert set(declared.values()) == PERMISSIONS - set(PREBUILDS)
     assert len(methods) >= 30  # the walk did find them
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import typer
 
 from warmpool_cli.commands import (
+    audit,
     create,
     demo,
     doctor,
+    key,
     logs,
+    org,
     pool,
     schedule,
     system,
     template,
+    token,
     up,
+    user,
     workspace,
 )
 
@@ -34,4 +39,9 @@ schedule.register(app)
 create.register(app)
 workspace.register(app)
 logs.register(app)
+user.register(app)
+token.register(app)
+org.register(app)
+key.register(app)
+audit.register(app)
 system.register(app)

@@ -9,7 +9,7 @@ SHA-256 is all a database needs to keep.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -17,12 +17,24 @@ from google.protobuf import descriptor_pool
 
 from warmpool.common.v1 import authz_pb2
 
-__all__ = ["Authorizer", "bearer_of", "current_principal", "hash_token", "permission_of"]
+__all__ = [
+    "Authorizer",
+    "authorize_again",
+    "bearer_of",
+    "current_principal",
+    "hash_token",
+    "permission_of",
+]
 
 _SCHEME = "bearer"
 
 current_principal: ContextVar[object] = ContextVar("current_principal")
 """What the authorizer returned for the call being handled. Unset (LookupError) outside of calls."""
+
+authorize_again: ContextVar[Callable[[], Awaitable[object]]] = ContextVar("authorize_again")
+"""Asks the authorizer once more about the call being handled, for streams that outlive a token:
+returns the principal, or raises what the authorizer raises. Unset (LookupError) outside of calls.
+"""
 
 
 class Authorizer(Protocol):

@@ -30,12 +30,13 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from warmpool.control.v1 import pools_pb2, system_pb2, templates_pb2, workspaces_pb2
+from warmpool.control.v1 import people_pb2, pools_pb2, system_pb2, templates_pb2, workspaces_pb2
 
 __all__ = ["FakeControl", "Refusal", "Stream", "fake_control"]
 
 TOKEN = "a-token-for-tests"
 _FILES: tuple[FileDescriptor, ...] = (
+    people_pb2.DESCRIPTOR,
     pools_pb2.DESCRIPTOR,
     system_pb2.DESCRIPTOR,
     templates_pb2.DESCRIPTOR,

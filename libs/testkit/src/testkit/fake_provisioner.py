@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from provisionerd.core.errors import ProvisionCanceled
-from provisionerd.core.provisioner import Build, BuildResult, ImportResult, Job
+from provisionerd.core.provisioner import Build, BuildResult, ImportResult, Job, Replacement
 
 __all__ = ["FakeCall", "FakeProvisioner"]
 
@@ -67,6 +67,11 @@ class FakeProvisioner:
         """Returns `resources`."""
         await self._live(FakeCall(job=job, template=await _read(job), parameters=parameters))
         return self.resources
+
+    async def rehearse(self, job: Job, build: Build) -> tuple[Replacement, ...]:
+        """Returns what `result` says was replaced."""
+        await self._live(FakeCall(job=job, template=await _read(job), build=build))
+        return self.result.replacements
 
     async def build(self, job: Job, build: Build) -> BuildResult:
         """Returns `result`."""

@@ -17,6 +17,7 @@ from provisionerd.core.jobs import (
     JobRef,
     KeptAlive,
     ReconnectAsked,
+    RehearsalWork,
     Undecodable,
 )
 from provisionerd.core.provisioner import Build, Owner, Stage, Transition
@@ -119,6 +120,27 @@ def test_imports_and_dry_runs_arrive() -> None:
         "template_dry_run",
         DryRunWork(parameters={"cpu": "2"}),
     )
+
+
+def test_a_rehearsal_arrives_as_the_claim_it_plays() -> None:
+    claim = pb.WorkspaceBuildJob(
+        workspace_id="w",
+        transition=types_pb2.TRANSITION_START,
+        stage=pb.PREBUILD_STAGE_CLAIM,
+        owner=pb.Owner(id="o", username="rehearsal"),
+    )
+    rehearsed = decode_job(a_job(template_dry_run=pb.TemplateDryRunJob(rehearsal=claim)))
+    built = decode_job(a_job(workspace_build=claim))
+    assert isinstance(built.work, BuildWork)
+    assert (rehearsed.kind, rehearsed.work) == (
+        "claim_rehearsal",
+        RehearsalWork(build=built.work.build),
+    )
+    assert built.work.build.stage is Stage.CLAIM
+    broken = decode_job(
+        a_job(template_dry_run=pb.TemplateDryRunJob(rehearsal=pb.WorkspaceBuildJob()))
+    )
+    assert broken.work == Undecodable(reason="workspace_build.transition 0 is not known")
 
 
 @pytest.mark.parametrize(

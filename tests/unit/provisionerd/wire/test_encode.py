@@ -173,6 +173,14 @@ def test_a_dry_run_is_reported_also_when_it_would_make_nothing() -> None:
     assert list(request.template_dry_run.resources) == ["a.b"]
 
 
+def test_a_rehearsal_reports_what_would_be_replaced() -> None:
+    result = DryRunResult(replacements=(Replacement(address="a.b", paths=("c",)),))
+    request = encode_completion(REF, Completion(result=result), [])
+    assert request.template_dry_run == pb.TemplateDryRunResult(
+        replacements=[pb.ResourceReplacement(address="a.b", paths=["c"])]
+    )
+
+
 def test_a_build_is_reported_whole() -> None:
     result = BuildResult(
         agents=(

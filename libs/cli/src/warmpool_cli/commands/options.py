@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -10,7 +11,18 @@ import typer
 from warmpool.common.v1.types_pb2 import ParameterValue
 from warmpool_cli.errors import UsageInvalid
 
-__all__ = ["NoWait", "Organization", "Timeout", "read_pairs", "read_parameters"]
+__all__ = [
+    "NoWait",
+    "Organization",
+    "SecretFile",
+    "Timeout",
+    "read_pairs",
+    "read_parameters",
+    "read_span",
+]
+
+_SPAN = re.compile(r"([1-9][0-9]{0,8})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 Organization = Annotated[
     str, typer.Option("--organization", help='The organization; empty means "default".')
@@ -19,6 +31,26 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Return once it is queue
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=1.0, help="How long to wait at most.")
 ]
+SecretFile = Annotated[
+    str | None,
+    typer.Option(
+        "--secret-file",
+        metavar="FILE",
+        help="Write the secret to this new file, for you alone, instead of showing it.",
+    ),
+]
+
+
+def read_span(flag: str, text: str) -> int:
+    """A span such as 90s, 15m, 12h or 7d in seconds, 0 for none; raises UsageInvalid."""
+    if not text:
+        return 0
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        raise UsageInvalid(
+            f"{flag} {text!r} is not a span of time", f"give {flag} 90s, 15m, 12h or 7d"
+        )
+    return int(match[1]) * _SECONDS[match[2]]
 
 
 def read_pairs(flag: str, values: Iterable[str]) -> dict[str, str]:

@@ -71,6 +71,7 @@ def reconciler_environment(
             "NATS_URL": nats_url,
             "AGENT_URL": settings.agent_url,
             "MIGRATE": "true",
+            "MIGRATE_POST": "true",
             "STATE_KEY_FILE": str(layout.state_key_file),
             "BOOTSTRAP_OWNER_TOKEN_FILE": str(layout.owner_token_file),
             "BOOTSTRAP_PROVISIONER_KEY_FILE": str(layout.provisioner_key_file),

@@ -7,8 +7,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
-from svckit.auth import Authorizer, bearer_of, current_principal, permission_of
+from svckit.auth import (
+    Authorizer,
+    authorize_again,
+    bearer_of,
+    current_principal,
+    permission_of,
+)
 from svckit.errors import PermissionDenied
 from svckit.interceptors.around import AroundInterceptor, Call
 from svckit.log import get_logger
@@ -19,7 +26,9 @@ _log = get_logger(__name__)
 
 
 def auth_interceptor(authorizer: Authorizer) -> AroundInterceptor:
-    """The interceptor that asks `authorizer` and sets `current_principal` for the handler."""
+    """The interceptor that asks `authorizer` and sets `current_principal` for the handler, and
+    `authorize_again` for long streams.
+    """
 
     @asynccontextmanager
     async def around(call: Call) -> AsyncGenerator[None]:
@@ -35,11 +44,13 @@ def auth_interceptor(authorizer: Authorizer) -> AroundInterceptor:
                 metadata={"method": call.method},
             )
         token = bearer_of(call.context.invocation_metadata())
-        principal = await authorizer.authorize(call.method, permission, token)
-        reset = current_principal.set(principal)
+        ask = partial(authorizer.authorize, call.method, permission, token)
+        principal = current_principal.set(await ask())
+        again = authorize_again.set(ask)
         try:
             yield
         finally:
-            current_principal.reset(reset)
+            authorize_again.reset(again)
+            current_principal.reset(principal)
 
     return AroundInterceptor(around)

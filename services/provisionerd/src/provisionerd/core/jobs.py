@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from provisionerd.core.provisioner import Build, BuildResult, ImportResult, Level
+from provisionerd.core.provisioner import Build, BuildResult, ImportResult, Level, Replacement
 
 __all__ = [
     "AcquiredJob",
@@ -28,6 +28,7 @@ __all__ = [
     "LogLine",
     "Offer",
     "ReconnectAsked",
+    "RehearsalWork",
     "Undecodable",
     "Work",
     "Worker",
@@ -63,6 +64,13 @@ class DryRunWork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RehearsalWork:
+    """Plan a claim by an owner who does not exist, changing nothing."""
+
+    build: Build
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildWork:
     """Start, stop or delete a workspace."""
 
@@ -76,7 +84,7 @@ class Undecodable:
     reason: str
 
 
-Work = ImportWork | DryRunWork | BuildWork | Undecodable
+Work = ImportWork | DryRunWork | RehearsalWork | BuildWork | Undecodable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +107,8 @@ class AcquiredJob:
                 return "template_import"
             case DryRunWork():
                 return "template_dry_run"
+            case RehearsalWork():
+                return "claim_rehearsal"
             case BuildWork():
                 return "workspace_build"
             case Undecodable():
@@ -159,9 +169,10 @@ class HeartbeatAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRunResult:
-    """The addresses a plan would make."""
+    """The addresses a plan would make, and what a rehearsed claim would replace."""
 
     resources: tuple[str, ...] = ()
+    replacements: tuple[Replacement, ...] = ()
 
 
 JobResult = ImportResult | DryRunResult | BuildResult

@@ -295,6 +295,12 @@ class Provisioner(Protocol):
         """Plans with values and returns the addresses it would make; changes nothing."""
         ...
 
+    async def rehearse(self, job: Job, build: Build) -> tuple[Replacement, ...]:
+        """Plans a claim upon a prebuild's tfstate and returns what it would replace; changes
+        nothing.
+        """
+        ...
+
     async def build(self, job: Job, build: Build) -> BuildResult:
         """Starts, stops or deletes a workspace. Repeating it after a crash converges; a delete
         without tfstate succeeds.

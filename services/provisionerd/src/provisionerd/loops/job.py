@@ -33,6 +33,7 @@ from provisionerd.core.jobs import (
     ImportWork,
     JobFailure,
     JobResult,
+    RehearsalWork,
     Undecodable,
 )
 from provisionerd.core.provisioner import Job, Provisioner
@@ -295,6 +296,8 @@ async def _call(job: AcquiredJob, provisioner: Provisioner, surroundings: Job) -
             return await provisioner.import_template(surroundings)
         case DryRunWork(parameters=parameters):
             return DryRunResult(resources=await provisioner.dry_run(surroundings, parameters))
+        case RehearsalWork(build=build):
+            return DryRunResult(replacements=await provisioner.rehearse(surroundings, build))
         case BuildWork(build=build):
             return await provisioner.build(surroundings, build)
         case Undecodable(reason=reason):

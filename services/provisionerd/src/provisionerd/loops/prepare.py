@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from provisionerd.core.errors import ControlPlaneUnavailable, ProvisionError
-from provisionerd.core.jobs import AcquiredJob, BuildWork
+from provisionerd.core.jobs import AcquiredJob, BuildWork, RehearsalWork
 from provisionerd.loops.control import JobControl
 from provisionerd.loops.control_plane import ControlPlane
 from provisionerd.store.templates import TemplateCache
@@ -93,7 +93,7 @@ class Preparation:
                 await self._wait(job, error, backoff)
 
     async def _fetch_tfstate(self, job: AcquiredJob) -> bytes | None:
-        if not isinstance(job.work, BuildWork):
+        if not isinstance(job.work, BuildWork | RehearsalWork):
             return None
         backoff = Backoff(0.2, 10.0, self._entropy)
         while True:

@@ -27,6 +27,7 @@ from provisionerd.core.provisioner import (
     ImportResult,
     Job,
     Level,
+    Replacement,
     Resource,
     Stage,
     Transition,
@@ -77,6 +78,10 @@ class ProcessProvisioner:
         template = await asyncio.to_thread(read_template, job.template_dir)
         resolve(template.parameters, parameters, {})
         return tuple(resource.address for resource in _list_resources(template))
+
+    async def rehearse(self, job: Job, build: Build) -> tuple[Replacement, ...]:
+        """A claim replaces nothing here: agents are told of their new owner where they are."""
+        return ()
 
     async def build(self, job: Job, build: Build) -> BuildResult:
         """Starts, stops or deletes."""

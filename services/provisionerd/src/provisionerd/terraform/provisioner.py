@@ -26,6 +26,7 @@ from provisionerd.core.provisioner import (
     ImportResult,
     Job,
     Level,
+    Replacement,
     Stage,
     Transition,
 )
@@ -43,7 +44,7 @@ from provisionerd.terraform.protection import (
     list_replaced,
     read_policy,
 )
-from provisionerd.terraform.replacements import list_replacements
+from provisionerd.terraform.replacements import list_replacements, read_replacements
 from provisionerd.terraform.session import Session, open_session
 from provisionerd.terraform.settings import TerraformSettings
 from provisionerd.terraform.template import read_template
@@ -103,6 +104,31 @@ class TerraformProvisioner:
                 change.address for change in log.planned if change.action in ("create", "replace")
             )
 
+    async def rehearse(self, job: Job, build: Build) -> tuple[Replacement, ...]:
+        """Plans the claim; what forces a replacement is the plan's own word."""
+        before = read_tfstate(job.state)
+        policy = await asyncio.to_thread(read_policy, job.template_dir)
+        if policy is ReplacementPolicy.FAIL:  # the claim would fail, and this is to say why
+            policy = ReplacementPolicy.ALLOW
+        masker = Masker(list_secrets(before))
+        log = BuildLog(job.log, masker)
+        async with self._open(job, build_context(build, before), log, masker) as session:
+            source_dir = session.source_dir
+            TfstateKeeper(source_dir / TFSTATE_FILE, job.state, job.keep_state).write_first()
+            protection = Protection(
+                source_dir, job.state, {each.resource for each in before.managed}
+            )
+            await asyncio.to_thread(protection.begin)
+            plan_file = job.work_dir / "claim.tfplan"
+            if not list_replaced(await self._judge(session, policy, protection, plan_file)):
+                return ()
+            shown = await session.capture("show", ("show", "-no-color", "-json", str(plan_file)))
+        replacements = read_replacements(shown)
+        for each in replacements:
+            forced = ", ".join(each.paths) or "no attribute"
+            log.say(Level.WARN, f"{each.address}: a claim would replace it, because of: {forced}")
+        return replacements
+
     async def build(self, job: Job, build: Build) -> BuildResult:
         """Applies, or destroys, and reads the result out of the tfstate."""
         before = read_tfstate(job.state)
@@ -152,6 +178,8 @@ class TerraformProvisioner:
                     f"the claim would replace {', '.join(replaced)}, which the template's"
                     f" {SETTINGS_FILE} forbids; nothing was changed"
                 )
+            if policy is ReplacementPolicy.ALLOW:
+                return planned
             added = await asyncio.to_thread(protection.add, replaced)
             if not added:
                 return planned

@@ -8,13 +8,15 @@ replacement are among them, and so may be some the provider chose anew.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from provisionerd.core.provisioner import Replacement
 from provisionerd.terraform.events import PlannedChange
+from provisionerd.terraform.jsonvalues import mapping, mappings, sequence, text
 from provisionerd.terraform.tfstate import Instance, Tfstate
 
-__all__ = ["list_replacements"]
+__all__ = ["list_replacements", "read_replacements"]
 
 
 def list_replacements(
@@ -31,6 +33,21 @@ def list_replacements(
         for change in planned
         if change.action == "replace" and not change.resource_type.startswith("coder_")
     )
+
+
+def read_replacements(shown: bytes) -> tuple[Replacement, ...]:
+    """The resources a plan would replace but `coder_*`, from its JSON form, in the plan's order."""
+    document = mapping(json.loads(shown))
+    found: list[Replacement] = []
+    for resource in mappings(document.get("resource_changes")):
+        change = mapping(resource.get("change"))
+        is_replaced = {"create", "delete"} <= {*sequence(change.get("actions"))}
+        if not is_replaced or text(resource.get("type")).startswith("coder_"):
+            continue
+        steps = (sequence(path) for path in sequence(change.get("replace_paths")))
+        paths = dict.fromkeys(text(path[0]) for path in steps if path)
+        found.append(Replacement(address=text(resource.get("address")), paths=tuple(paths)))
+    return tuple(found)
 
 
 def _list_differences(old: Instance | None, new: Instance | None) -> tuple[str, ...]:

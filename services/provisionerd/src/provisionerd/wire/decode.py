@@ -22,6 +22,7 @@ from provisionerd.core.jobs import (
     KeptAlive,
     Offer,
     ReconnectAsked,
+    RehearsalWork,
     Undecodable,
     Work,
 )
@@ -106,45 +107,48 @@ def _decode_work(job: pb.AcquiredJob) -> Work:
             work = job.template_import
             return ImportWork(template_name=work.template_name, version_name=work.version_name)
         case "template_dry_run":
+            if job.template_dry_run.HasField("rehearsal"):
+                decoded = _decode_build(job, job.template_dry_run.rehearsal)
+                if isinstance(decoded, Undecodable):
+                    return decoded
+                return RehearsalWork(build=decoded)
             return DryRunWork(parameters=_decode_values(job.template_dry_run.parameters))
         case "workspace_build":
-            return _decode_build(job)
+            decoded = _decode_build(job, job.workspace_build)
+            return decoded if isinstance(decoded, Undecodable) else BuildWork(build=decoded)
         case _:
             return Undecodable(reason="work is of a kind that this worker's release does not know")
 
 
-def _decode_build(job: pb.AcquiredJob) -> BuildWork | Undecodable:
-    work = job.workspace_build
+def _decode_build(job: pb.AcquiredJob, work: pb.WorkspaceBuildJob) -> Build | Undecodable:
     transition = _TRANSITIONS.get(work.transition)
     stage = _STAGES.get(work.stage)
     if transition is None:
         return Undecodable(reason=f"workspace_build.transition {work.transition} is not known")
     if stage is None:
         return Undecodable(reason=f"workspace_build.stage {work.stage} is not known")
-    return BuildWork(
-        build=Build(
-            build_id=work.build_id,
-            workspace_id=work.workspace_id,
-            workspace_name=work.workspace_name,
-            transition=transition,
-            stage=stage,
-            owner=Owner(
-                id=work.owner.id,
-                username=work.owner.username,
-                full_name=work.owner.full_name,
-                email=work.owner.email,
-                groups=tuple(work.owner.groups),
-                login_type=work.owner.login_type or "none",
-            ),
-            organization_name=work.organization_name,
-            template_id=work.template_id,
-            template_name=work.template_name,
-            template_version_id=job.template_version_id,
-            template_version_name=work.version_name,
-            access_url=work.access_url,
-            parameters=_decode_values(work.parameters),
-            previous_parameters=_decode_values(work.previous_parameters),
-        )
+    return Build(
+        build_id=work.build_id,
+        workspace_id=work.workspace_id,
+        workspace_name=work.workspace_name,
+        transition=transition,
+        stage=stage,
+        owner=Owner(
+            id=work.owner.id,
+            username=work.owner.username,
+            full_name=work.owner.full_name,
+            email=work.owner.email,
+            groups=tuple(work.owner.groups),
+            login_type=work.owner.login_type or "none",
+        ),
+        organization_name=work.organization_name,
+        template_id=work.template_id,
+        template_name=work.template_name,
+        template_version_id=job.template_version_id,
+        template_version_name=work.version_name,
+        access_url=work.access_url,
+        parameters=_decode_values(work.parameters),
+        previous_parameters=_decode_values(work.previous_parameters),
     )
 
 

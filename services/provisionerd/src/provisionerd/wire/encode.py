@@ -22,6 +22,7 @@ from provisionerd.core.provisioner import (
     Parameter,
     Prebuilds,
     Preset,
+    Replacement,
 )
 from warmpool.common.v1 import types_pb2
 from warmpool.provisioner.v1 import provisioner_pb2 as pb
@@ -93,7 +94,12 @@ def encode_completion(
         case ImportResult() as result:
             request.template_import.CopyFrom(_encode_import(result))
         case DryRunResult() as result:
-            request.template_dry_run.CopyFrom(pb.TemplateDryRunResult(resources=result.resources))
+            request.template_dry_run.CopyFrom(
+                pb.TemplateDryRunResult(
+                    resources=result.resources,
+                    replacements=_encode_replacements(result.replacements),
+                )
+            )
         case BuildResult() as result:
             request.workspace_build.CopyFrom(_encode_build(result))
     return request
@@ -181,13 +187,14 @@ def _encode_values(values: Mapping[str, str]) -> list[types_pb2.ParameterValue]:
     return [types_pb2.ParameterValue(name=name, value=value) for name, value in values.items()]
 
 
+def _encode_replacements(replacements: Iterable[Replacement]) -> list[pb.ResourceReplacement]:
+    return [pb.ResourceReplacement(address=each.address, paths=each.paths) for each in replacements]
+
+
 def _encode_build(result: BuildResult) -> pb.WorkspaceBuildResult:
     return pb.WorkspaceBuildResult(
         agents=[_encode_agent(each) for each in result.agents],
-        replacements=[
-            pb.ResourceReplacement(address=each.address, paths=each.paths)
-            for each in result.replacements
-        ],
+        replacements=_encode_replacements(result.replacements),
         resources=[
             pb.BuiltResource(address=each.address, type=each.type, agent_names=each.agent_names)
             for each in result.resources

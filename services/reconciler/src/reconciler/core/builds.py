@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-__all__ = ["BuiltAgent", "BuiltWorkspace", "LogLine", "describe_replacements"]
+__all__ = ["BuiltAgent", "BuiltWorkspace", "LogLine", "describe_rehearsal", "describe_replacements"]
 
 NAMED_MAX = 10  # of what one sentence lists
 
@@ -55,14 +55,33 @@ def describe_replacements(
     preset: str,
 ) -> str:
     """What template admins are told of a claim that destroyed what it should have kept."""
+    return (
+        f'The claim of workspace "{workspace}" replaced what the pool had warmed (template'
+        f' "{template}", preset "{preset}"): {_list(replacements)}. Such attributes must not depend'
+        " on the owner, or belong in the resource's ignore_changes."
+    )
+
+
+def describe_rehearsal(
+    replacements: Sequence[tuple[str, Sequence[str]]],
+    *,
+    template: str,
+    version: str,
+    preset: str,
+) -> str:
+    """What template admins are told when a claim was planned that nobody asked for yet."""
+    return (
+        f'A claim of a prebuild of template "{template}", version "{version}", preset "{preset}"'
+        f" would replace what the pool has warmed: {_list(replacements)}. Such attributes must not"
+        " depend on the owner, or belong in the resource's ignore_changes."
+    )
+
+
+def _list(replacements: Sequence[tuple[str, Sequence[str]]]) -> str:
     named = [
         f"{address[:200]} ({', '.join(path[:200] for path in paths[:NAMED_MAX]) or 'no attribute'})"
         for address, paths in replacements[:NAMED_MAX]
     ]
     if len(replacements) > NAMED_MAX:
         named.append(f"{len(replacements) - NAMED_MAX} more")
-    return (
-        f'The claim of workspace "{workspace}" replaced what the pool had warmed (template'
-        f' "{template}", preset "{preset}"): {"; ".join(named)}. Such attributes must not depend'
-        " on the owner, or belong in the resource's ignore_changes."
-    )
+    return "; ".join(named)

@@ -10,7 +10,7 @@ work is done, so success wins.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 from uuid import UUID
@@ -33,7 +33,10 @@ __all__ = [
     "decide_silent",
     "decide_tags",
     "next_status",
+    "rehearse_claim",
 ]
+
+REHEARSAL_ID: Final = UUID("00000000-0000-4000-8000-0000000000fe")
 
 
 class JobKind(Enum):
@@ -74,6 +77,7 @@ class JobEvent(Enum):
 TRANSITIONS: Final[Mapping[JobStatus, Mapping[JobEvent, JobStatus]]] = {
     JobStatus.PENDING: {
         JobEvent.ACQUIRED: JobStatus.RUNNING,
+        JobEvent.RELEASED: JobStatus.PENDING,
         JobEvent.CANCEL_REQUESTED: JobStatus.CANCELED,
         JobEvent.FAILED: JobStatus.FAILED,
     },
@@ -126,9 +130,26 @@ class BuildOfJob:
     organization_name: str
 
 
+def rehearse_claim(build: BuildOfJob) -> BuildOfJob:
+    """The claim of what a prebuild's first build made, by somebody who does not exist and differs
+    from the pool's user in everything a template can see.
+    """
+    return replace(
+        build,
+        build_id=REHEARSAL_ID,
+        workspace_name="rehearsal",
+        stage="claim",
+        previous_parameters=build.parameters,
+        owner_id=REHEARSAL_ID,
+        username="rehearsal",
+        full_name="Nobody, who rehearses a claim",
+        email="rehearsal@example.invalid",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcquiredJob:
-    """A job that is a worker's now."""
+    """A job that is a worker's now. A dry run with a `build` rehearses it."""
 
     id: UUID
     attempt: int
@@ -175,9 +196,11 @@ def decide_silent(
     silence: Silence, *, status: JobStatus, is_claim: bool, attempt: int, attempts_max: int
 ) -> Requeue | Fail:
     """What becomes of a job nobody hears of. A claim is worth another worker, up to
-    `attempts_max`.
+    `attempts_max`, and waits for one as long as it takes.
     """
     match silence:
+        case Silence.STALE if is_claim:
+            return Requeue()
         case Silence.STALE:
             return Fail("no provisioner took the job in time", "NO_PROVISIONER")
         case Silence.UNCONFIRMED if status is JobStatus.RUNNING and attempt < ACQUISITIONS_MAX:

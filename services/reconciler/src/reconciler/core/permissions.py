@@ -5,19 +5,22 @@ depends on whose the thing is: anybody's, the caller's own, or the pool's (the s
 user is a `member` of the site, and an `organization-member` of each organization they belong to; a
 service holds the one permission of its kind. The system user may do nothing over the API.
 
-    role                 templates  pools    workspaces                    system
-    owner                all        all      all                           read
-    template-admin       all        all      the pool's, but not create;   read
-                                             reads logs of their pushes
-    auditor              read       read     read                          read
-    member               -          -        -                             read
-    organization-admin   all        all      all                           -
-    organization-member  read       read     their own                     -
+    role                 templates  pools    workspaces                    people           system
+    owner                all        all      all                           all, and audit   read
+    template-admin       all        all      reads and deletes the pool's; reads            read
+                                             reads logs of their pushes    organizations
+    auditor              read       read     read                          read, and audit  read
+    member               -          -        -                             their tokens     read
+    organization-admin   all        all      all                           members, keys    -
+    organization-member  read       read     their own                     reads members    -
+
+A prebuild is a workspace, and a resource of its own besides: `prebuilt_workspace.delete` deletes
+prebuilds alone, `workspace.delete` deletes both. `may_delete` has the rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
@@ -34,7 +37,11 @@ __all__ = [
     "Reach",
     "ServicePrincipal",
     "UserPrincipal",
+    "is_deletion_allowed",
+    "is_update_allowed",
     "may",
+    "may_delete",
+    "may_end_builds",
     "may_somewhere",
     "organizations_where",
 ]
@@ -53,6 +60,18 @@ Grants: TypeAlias = frozenset[tuple[str, Reach]]
 _TEMPLATES: Final = ("template.read", "template.update", "template.delete")
 _POOLS: Final = ("pool.read", "pool.update")
 _WORKSPACES: Final = ("workspace.create", "workspace.read", "workspace.update", "workspace.delete")
+_PREBUILDS: Final = ("prebuilt_workspace.update", "prebuilt_workspace.delete")
+_TOKENS: Final = ("token.read", "token.update")
+_KEYS: Final = ("key.read", "key.update")
+_PEOPLE_READ: Final = ("user.read", "token.read", "organization.read", "key.read", "audit.read")
+_PEOPLE: Final = (
+    *_PEOPLE_READ,
+    "user.update",
+    "token.update",
+    "organization.create",
+    "organization.update",
+    "key.update",
+)
 _SELF: Final = ("self.read", "system.read")
 
 
@@ -61,23 +80,36 @@ def _grant(reach: Reach, *permissions: str) -> Grants:
 
 
 _NOTHING: Final[Grants] = frozenset()
-_MEMBER: Final = _grant(Reach.ANY, *_SELF)
-_ORGANIZATION_MEMBER: Final = _grant(Reach.ANY, "template.read", "pool.read") | _grant(
-    Reach.OWN, *_WORKSPACES
-)
+_MEMBER: Final = _grant(Reach.ANY, *_SELF) | _grant(Reach.OWN, *_TOKENS)
+_ORGANIZATION_MEMBER: Final = _grant(
+    Reach.ANY, "template.read", "pool.read", "organization.read"
+) | _grant(Reach.OWN, *_WORKSPACES)
 
 SITE_ROLES: Final[Mapping[str, Grants]] = {
-    "owner": _grant(Reach.ANY, *_TEMPLATES, *_POOLS, *_WORKSPACES, *_SELF),
-    "template-admin": _grant(Reach.ANY, *_TEMPLATES, *_POOLS, *_SELF)
-    | _grant(Reach.POOL, "workspace.read", "workspace.update", "workspace.delete")
+    "owner": _grant(Reach.ANY, *_TEMPLATES, *_POOLS, *_WORKSPACES, *_PREBUILDS, *_PEOPLE, *_SELF),
+    "template-admin": _grant(
+        Reach.ANY, *_TEMPLATES, *_POOLS, *_PREBUILDS, "organization.read", *_SELF
+    )
+    | _grant(Reach.POOL, "workspace.read")
     | _grant(Reach.OWN, "workspace.read"),
-    "auditor": _grant(Reach.ANY, "template.read", "pool.read", "workspace.read", *_SELF),
+    "auditor": _grant(
+        Reach.ANY, "template.read", "pool.read", "workspace.read", *_PEOPLE_READ, *_SELF
+    ),
     "member": _MEMBER,
 }
 """What a role grants in every organization."""
 
 ORGANIZATION_ROLES: Final[Mapping[str, Grants]] = {
-    "organization-admin": _grant(Reach.ANY, *_TEMPLATES, *_POOLS, *_WORKSPACES),
+    "organization-admin": _grant(
+        Reach.ANY,
+        *_TEMPLATES,
+        *_POOLS,
+        *_WORKSPACES,
+        *_PREBUILDS,
+        "organization.read",
+        "organization.update",
+        *_KEYS,
+    ),
     "organization-member": _ORGANIZATION_MEMBER,
 }
 """What a role grants in the organization it is held in."""
@@ -89,11 +121,24 @@ SERVICE_KINDS: Final[Mapping[str, str]] = {
 """The one permission of each kind of service."""
 
 PERMISSIONS: Final = frozenset(
-    (*_TEMPLATES, *_POOLS, *_WORKSPACES, *_SELF, *SERVICE_KINDS.values(), "agent.self")
+    (
+        *_TEMPLATES,
+        *_POOLS,
+        *_WORKSPACES,
+        *_PREBUILDS,
+        *_PEOPLE,
+        *_SELF,
+        *SERVICE_KINDS.values(),
+        "agent.self",
+    )
 )
-"""Every permission a method may ask for. `agent.self` is the agent gateway's; nobody holds it
-here.
-"""
+"""Every permission there is. `agent.self` is the agent gateway's; nobody holds it here."""
+
+_DOORS: Final[Mapping[str, tuple[str, ...]]] = {
+    "workspace.update": ("workspace.update", "prebuilt_workspace.update"),
+    "workspace.delete": ("workspace.delete", "prebuilt_workspace.delete"),
+}
+"""What opens the door of a method that is also about prebuilds; else the permission itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +205,50 @@ def may_somewhere(principal: Principal, permission: str) -> bool:
             return SERVICE_KINDS.get(principal.kind) == permission
         case UserPrincipal():
             return principal.user_id != SYSTEM_USER_ID and any(
-                _reaches(principal, permission, organization_id)
+                _reaches(principal, key, organization_id)
+                for key in _DOORS.get(permission, (permission,))
                 for organization_id in (None, *principal.organization_roles)
             )
+
+
+def is_update_allowed(holds: Callable[[str], bool], *, is_prebuild: bool) -> bool:
+    """Whether somebody who holds these permissions for a workspace may make the change that its
+    deletion implies: end its builds.
+    """
+    return holds("workspace.update") or (is_prebuild and holds("prebuilt_workspace.update"))
+
+
+def is_deletion_allowed(holds: Callable[[str], bool], *, is_prebuild: bool) -> bool:
+    """Whether somebody who holds these permissions for a workspace may delete it. It takes reading
+    it, and changing and deleting it as a workspace or, for a prebuild only, as a prebuild.
+    """
+    return (
+        holds("workspace.read")
+        and is_update_allowed(holds, is_prebuild=is_prebuild)
+        and (holds("workspace.delete") or (is_prebuild and holds("prebuilt_workspace.delete")))
+    )
+
+
+def may_delete(principal: Principal, *, organization_id: UUID, owner_id: UUID) -> bool:
+    """Whether the workspace of that owner may be deleted."""
+    return is_deletion_allowed(
+        lambda permission: may(
+            principal, permission, organization_id=organization_id, owner_id=owner_id
+        ),
+        is_prebuild=owner_id == SYSTEM_USER_ID,
+    )
+
+
+def may_end_builds(principal: Principal, *, organization_id: UUID, owner_id: UUID) -> bool:
+    """Whether builds of the workspace of that owner may be ended: of a workspace with
+    `workspace.update`, of a prebuild with `prebuilt_workspace.update` too.
+    """
+    return is_update_allowed(
+        lambda permission: may(
+            principal, permission, organization_id=organization_id, owner_id=owner_id
+        ),
+        is_prebuild=owner_id == SYSTEM_USER_ID,
+    )
 
 
 def organizations_where(principal: UserPrincipal, permission: str) -> frozenset[UUID] | None:

@@ -59,6 +59,10 @@ class TokenAuthorizer:
             )
         return credential.principal
 
+    def forget(self) -> None:
+        """Asks the database again for everybody, because somebody's rights changed."""
+        self._cached.clear()
+
     async def _find(self, token_hash: bytes) -> Credential | None:
         cached = self._find_cached(token_hash)
         if cached is not None:

@@ -16,10 +16,8 @@ from reconciler.core.schedules import (
     explain_windows,
     validate_schedules,
 )
-from reconciler.rpc.principals import calling_user
+from reconciler.rpc.principals import calling_actor, calling_user, still_calling_user
 from reconciler.rpc.waits import Waits, going_away
-from reconciler.store.audit import insert_audit
-from reconciler.store.db import Database
 from reconciler.store.pools import Pools
 from reconciler.wire.pools import encode_pools
 from reconciler.wire.values import encode_time
@@ -39,7 +37,6 @@ class PoolServicer(rpc.PoolServiceServicer):
 
     def __init__(
         self,
-        database: Database,
         pools: Pools,
         hints: Hints,
         waits: Waits,
@@ -48,7 +45,6 @@ class PoolServicer(rpc.PoolServiceServicer):
         settings: PoolSettings,
         stopping: asyncio.Event,
     ) -> None:
-        self._database = database
         self._pools = pools
         self._hints = hints
         self._waits = waits
@@ -66,10 +62,10 @@ class PoolServicer(rpc.PoolServiceServicer):
     async def WatchPools(
         self, request: pb.WatchPoolsRequest, context: object
     ) -> AsyncGenerator[pb.WatchPoolsResponse, None]:
-        caller = calling_user()
         shown: pb.WatchPoolsResponse | None = None
         with self._waits.watching_pools() as nudge:
             while not self._stopping.is_set():
+                caller = await still_calling_user()
                 pools, paused = await self._list(caller, request.template, False)
                 response = pb.WatchPoolsResponse(pools=pools, reconciliation_paused=paused)
                 if response != shown:
@@ -91,17 +87,20 @@ class PoolServicer(rpc.PoolServiceServicer):
                     field="template",
                 )
             _require_update(caller, None)
-            changed = await self._pools.set_paused(request.paused, self._clock.now())
-            await self._audit(caller, action, "*", None)
+            changed = await self._pools.set_paused(
+                request.paused, self._clock.now(), self._entry(action)
+            )
             self._hints.pool_changed(UUID(int=0), "settings")
             return pb.SetPoolPausedResponse(changed=changed)
-        template_id = await self._find_template(request.template, caller)
+        template_id, organization_id = await self._find_template(request.template, caller)
         presets = await self._pools.find_presets(template_id, request.preset)
         changed = await self._pools.set_preset_paused(
-            template_id, request.preset, request.paused, caller.user_id, self._clock.now()
-        )
-        await self._audit(
-            caller, action, f"{request.template}/{request.preset or '*'}", template_id
+            template_id,
+            request.preset,
+            request.paused,
+            caller.user_id,
+            self._clock.now(),
+            self._entry(action, request.template, request.preset, template_id, organization_id),
         )
         for preset_id in presets:
             self._hints.pool_changed(preset_id, "settings")
@@ -111,11 +110,14 @@ class PoolServicer(rpc.PoolServiceServicer):
         self, request: pb.InvalidatePoolRequest, context: object
     ) -> pb.InvalidatePoolResponse:
         caller = calling_user()
-        template_id = await self._find_template(request.template, caller)
+        template_id, organization_id = await self._find_template(request.template, caller)
         presets = await self._pools.find_presets(template_id, request.preset)
-        count = await self._pools.invalidate(presets, self._clock.now())
-        await self._audit(
-            caller, "pool.invalidate", f"{request.template}/{request.preset or '*'}", template_id
+        count = await self._pools.invalidate(
+            presets,
+            self._clock.now(),
+            self._entry(
+                "pool.invalidate", request.template, request.preset, template_id, organization_id
+            ),
         )
         for preset_id in presets:
             self._hints.pool_changed(preset_id, "invalidated")
@@ -131,12 +133,12 @@ class PoolServicer(rpc.PoolServiceServicer):
                 reason="PRESET_MISSING",
                 field="preset",
             )
-        template_id = await self._find_template(request.template, caller)
+        template_id, organization_id = await self._find_template(request.template, caller)
         (preset_id,) = await self._pools.find_presets(template_id, request.preset)
-        if await self._pools.resume(preset_id, self._clock.now()):
-            await self._audit(
-                caller, "pool.resume", f"{request.template}/{request.preset}", template_id
-            )
+        entry = self._entry(
+            "pool.resume", request.template, request.preset, template_id, organization_id
+        )
+        if await self._pools.resume(preset_id, self._clock.now(), entry):
             self._hints.pool_changed(preset_id, "resumed")
         pools, _ = await self._list(caller, request.template, False)
         pool = next((pool for pool in pools if pool.preset_id == str(preset_id)), None)
@@ -198,35 +200,39 @@ class PoolServicer(rpc.PoolServiceServicer):
         )
         return pools, snapshot.paused
 
-    async def _find_template(self, name: str, caller: UserPrincipal) -> UUID:
+    async def _find_template(self, name: str, caller: UserPrincipal) -> tuple[UUID, UUID]:
         if not name:
             raise InvalidArgument(
                 "template: empty; name the template", reason="TEMPLATE_MISSING", field="template"
             )
         try:
-            template_id, _ = await self._pools.find_template(name, _where(caller, "pool.update"))
+            template_id, organization_id = await self._pools.find_template(
+                name, _where(caller, "pool.update")
+            )
         except NotFound:
             _, organization_id = await self._pools.find_template(name, _where(caller, "pool.read"))
             _require_update(caller, organization_id)
             raise
-        return template_id
+        return template_id, organization_id
 
-    async def _audit(
-        self, caller: UserPrincipal, action: str, target: str, template_id: UUID | None
-    ) -> None:
-        async with self._database.read() as connection:
-            await insert_audit(
-                connection,
-                AuditEntry(
-                    id=self._new_id(),
-                    actor_id=caller.user_id,
-                    action=action,
-                    target_kind="pool",
-                    target_id=target,
-                    details={"template_id": str(template_id)} if template_id else {},
-                ),
-                self._clock.now(),
-            )
+    def _entry(
+        self,
+        action: str,
+        template: str = "",
+        preset: str = "",
+        template_id: UUID | None = None,
+        organization_id: UUID | None = None,
+    ) -> AuditEntry:
+        actor = calling_actor(self._new_id())
+        if template_id is None:
+            return actor.entry(action, "pool", "*")
+        return actor.entry(
+            action,
+            "pool",
+            f"{template}/{preset or '*'}",
+            organization_id=organization_id,
+            template_id=str(template_id),
+        )
 
 
 def _where(caller: UserPrincipal, permission: str) -> list[UUID] | None:

@@ -14,10 +14,10 @@ from reconciler.core.identity import DEFAULT_ORGANIZATION_NAME
 from reconciler.core.names import check_name
 from reconciler.core.permissions import UserPrincipal, may, organizations_where
 from reconciler.core.templates import TemplateView, Upload, check_push, check_version_name
-from reconciler.rpc.principals import calling_user
+from reconciler.rpc.principals import calling_actor, calling_user
 from reconciler.store.db import Database
 from reconciler.store.identity import Identities
-from reconciler.store.templates import Actor, PushIds, Templates
+from reconciler.store.templates import PushIds, Templates
 from reconciler.wire.templates import decode_push, encode_template, encode_version
 from reconciler.wire.values import decode_uuid
 from svckit.errors import InvalidArgument, NotFound, PermissionDenied
@@ -140,7 +140,7 @@ class TemplateServicer(rpc.TemplateServiceServicer):
         template = await self._get(request.organization, request.template, "template.update")
         version = check_version_name(request.version, "version")
         preset_ids = await self._templates.promote_version(
-            template, version, self._actor(), self._clock.now()
+            template, version, calling_actor(self._new_id()), self._clock.now()
         )
         for preset_id in preset_ids:
             self._hints.pool_changed(preset_id, "promoted")
@@ -152,7 +152,9 @@ class TemplateServicer(rpc.TemplateServiceServicer):
         self, request: pb.DeleteTemplateRequest, context: object
     ) -> pb.DeleteTemplateResponse:
         template = await self._get(request.organization, request.template, "template.delete")
-        preset_ids = await self._templates.delete(template, self._actor(), self._clock.now())
+        preset_ids = await self._templates.delete(
+            template, calling_actor(self._new_id()), self._clock.now()
+        )
         for preset_id in preset_ids:
             self._hints.pool_changed(preset_id, "template_deleted")
         LOG.info("a template was deleted", template_name=template.name)
@@ -182,11 +184,3 @@ class TemplateServicer(rpc.TemplateServiceServicer):
                 metadata={"permission": permission, "organization": name},
             )
         return found.id
-
-    def _actor(self) -> Actor:
-        _, _, rest = current_traceparent().partition("-")
-        return Actor(
-            user_id=calling_user().user_id,
-            audit_id=self._new_id(),
-            trace_id=rest.partition("-")[0],
-        )

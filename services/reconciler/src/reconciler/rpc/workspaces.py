@@ -7,14 +7,21 @@ from collections.abc import AsyncGenerator, Callable
 from uuid import UUID
 
 from reconciler.core.aftermath import announce
+from reconciler.core.audit import AuditEntry
 from reconciler.core.hints import Hints
 from reconciler.core.identity import DEFAULT_ORGANIZATION_NAME, SYSTEM_USER_ID
 from reconciler.core.jobs import JobStatus
 from reconciler.core.parameters import read_parameters, require_valid
-from reconciler.core.permissions import UserPrincipal, may
+from reconciler.core.permissions import (
+    UserPrincipal,
+    may,
+    may_delete,
+    may_end_builds,
+    organizations_where,
+)
 from reconciler.core.views import WorkspaceView
 from reconciler.rpc.creation import Creation, Request, template_unknown
-from reconciler.rpc.principals import calling_user
+from reconciler.rpc.principals import calling_actor, calling_user, still_calling_user
 from reconciler.rpc.waits import Waits, going_away
 from reconciler.store.builds import JobEnds
 from reconciler.store.jobs import JobQueue
@@ -29,7 +36,7 @@ from reconciler.wire.workspaces import (
     encode_page_token,
     encode_workspace,
 )
-from svckit.errors import InvalidArgument, NotFound, PermissionDenied
+from svckit.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from svckit.system import Clock
 from svckit.telemetry import current_traceparent
 from warmpool.common.v1 import types_pb2 as common
@@ -87,13 +94,9 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
                 field="request_id",
             )
         offer = await self._find_offer(request, caller)
+        organization_id = offer.template.organization_id
         owner_id = await self._owner(request.owner, caller)
-        _require(
-            caller,
-            "workspace.create",
-            organization_id=offer.template.organization_id,
-            owner_id=owner_id,
-        )
+        _require(caller, "workspace.create", organization_id=organization_id, owner_id=owner_id)
         if owner_id == SYSTEM_USER_ID:
             raise InvalidArgument(
                 f'owner: "{request.owner}" is the pool itself, which makes its own workspaces;'
@@ -101,6 +104,8 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
                 reason="OWNER_IS_THE_POOL",
                 field="owner",
             )
+        if owner_id != caller.user_id:
+            await self._require_member(request.owner, owner_id, organization_id)
         outcome = await self._creation.create(
             Request(
                 organization=request.organization or DEFAULT_ORGANIZATION_NAME,
@@ -164,6 +169,9 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
             owner_id=None if everybody else await self._owner(request.owner, caller),
             template=request.template or None,
             include_system=request.include_system,
+            organization_ids=organizations_where(caller, "workspace.read"),
+            caller_id=caller.user_id,
+            sees_pools=may(caller, "workspace.read", owner_id=SYSTEM_USER_ID),
             before=decode_page_token(request.page_token),
             limit=size,
         )
@@ -177,11 +185,11 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
     async def WatchWorkspace(
         self, request: pb.WatchWorkspaceRequest, context: object
     ) -> AsyncGenerator[pb.WatchWorkspaceResponse, None]:
-        caller = calling_user()
         workspace_id = decode_uuid(request.workspace_id, "workspace_id")
         shown: WorkspaceView | None = None
         with self._waits.watching(workspace_id) as nudge:
             while not self._stopping.is_set():
+                caller = await still_calling_user()
                 view = await self._get(request.workspace_id, "workspace.read", caller)
                 if view != shown:
                     shown = view
@@ -222,17 +230,31 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         self, request: pb.DeleteWorkspaceRequest, context: object
     ) -> pb.DeleteWorkspaceResponse:
         caller = calling_user()
-        view = await self._get(request.workspace_id, "workspace.delete", caller)
-        deleted = await self._queue_build(view, "delete", None, None, caller)
+        view = await self._get(request.workspace_id, "workspace.read", caller)
+        if not may_delete(caller, organization_id=view.organization_id, owner_id=view.owner_id):
+            raise PermissionDenied(
+                "to delete this you need workspace.update and workspace.delete here, or for a"
+                " prebuild prebuilt_workspace.update and prebuilt_workspace.delete",
+                reason="PERMISSION_DENIED",
+            )
+        audit = calling_actor(self._new_id()).entry(
+            "workspace.delete",
+            "workspace",
+            view.id,
+            organization_id=view.organization_id,
+            name=view.name,
+            owner=view.owner_name,
+        )
+        deleted = await self._queue_build(view, "delete", None, None, caller, audit)
         return pb.DeleteWorkspaceResponse(workspace=encode_workspace(deleted))
 
     async def WatchJobLogs(
         self, request: pb.WatchJobLogsRequest, context: object
     ) -> AsyncGenerator[pb.WatchJobLogsResponse, None]:
-        caller = calling_user()
         job_id = decode_uuid(request.job_id, "job_id")
         after = request.after_sequence
         while not self._stopping.is_set():
+            caller = await still_calling_user()
             # The status is read before the lines, so that the last lines of an ended job are seen.
             job = await self._workspaces.get_job(job_id)
             _require_job(caller, "workspace.read", job)
@@ -254,7 +276,9 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
     ) -> pb.CancelJobResponse:
         caller = calling_user()
         job = await self._workspaces.get_job(decode_uuid(request.job_id, "job_id"))
-        _require_job(caller, "workspace.update", job)
+        owner_id = job.owner_id or job.initiator_id
+        if not may_end_builds(caller, organization_id=job.organization_id, owner_id=owner_id):
+            raise _job_unknown(job)
         aftermath = await self._ends.cancel(job.id, self._clock.now())
         announce(self._hints, aftermath)
         return pb.CancelJobResponse(job_status=JOB_STATUSES[aftermath.status.value])
@@ -266,6 +290,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
         version_id: UUID | None,
         values: dict[str, str] | None,
         caller: UserPrincipal,
+        audit: AuditEntry | None = None,
     ) -> WorkspaceView:
         queued = await self._workspaces.queue_build(
             view.id,
@@ -278,6 +303,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
             job_id=self._new_id(),
             traceparent=current_traceparent(),
             now=self._clock.now(),
+            audit=audit,
         )
         self._hints.job_posted(queued.organization_id, queued.job_id, queued.provisioner_type)
         self._hints.workspace_changed(view.id)
@@ -310,6 +336,15 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
             raise template_unknown(request.template)
         return offer
 
+    async def _require_member(self, name: str, owner_id: UUID, organization_id: UUID) -> None:
+        if not await self._workspaces.is_member(organization_id, owner_id):
+            raise FailedPrecondition(
+                f'owner: "{name}" does not belong to the organization of the template, so they'
+                " could not use the workspace; add them first",
+                reason="NOT_A_MEMBER",
+                field="owner",
+            )
+
     async def _owner(self, username: str, caller: UserPrincipal) -> UUID:
         if not username or username in ("me", caller.username):
             return caller.user_id
@@ -341,7 +376,11 @@ def _require_job(caller: UserPrincipal, permission: str, job: JobView) -> None:
         organization_id=job.organization_id,
         owner_id=job.owner_id or job.initiator_id,
     ):
-        raise NotFound(f"there is no job {job.id}", reason="JOB_UNKNOWN", field="job_id")
+        raise _job_unknown(job)
+
+
+def _job_unknown(job: JobView) -> NotFound:
+    return NotFound(f"there is no job {job.id}", reason="JOB_UNKNOWN", field="job_id")
 
 
 def _refuse_prebuild(view: WorkspaceView) -> None:

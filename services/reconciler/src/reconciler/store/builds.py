@@ -18,7 +18,13 @@ import asyncpg
 from bus.events import PrebuildClaimed, encode_event
 from bus.subjects import claims_subject
 from reconciler.core.aftermath import Aftermath
-from reconciler.core.builds import BuiltWorkspace, LogLine, describe_replacements
+from reconciler.core.builds import (
+    BuiltWorkspace,
+    LogLine,
+    describe_rehearsal,
+    describe_replacements,
+)
+from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import (
     Fail,
     JobEvent,
@@ -78,7 +84,14 @@ class JobEnds:
             deliverable = build["transition"] == "start" and await _settle_claim(
                 connection, build["workspace_id"], built.replacements, now
             )
-            return end.aftermath(build, has_outbox=deliverable)
+            rehearsal = await connection.fetchval(
+                SQL.queue_rehearsal, build["id"], SYSTEM_USER_ID, now
+            )
+            return end.aftermath(
+                build,
+                has_outbox=deliverable,
+                requeued=job["provisioner_type"] if rehearsal else "",
+            )
 
         return await self._database.transact(work)
 
@@ -113,10 +126,13 @@ class JobEnds:
         job_id: UUID,
         attempt: int,
         organization_id: UUID | None,
+        replacements: Sequence[tuple[str, Sequence[str]]],
         lines: Sequence[LogLine],
         now: datetime,
     ) -> Aftermath | None:
-        """Records that a dry run ended well; its findings are its log."""
+        """Records that a dry run ended well; its findings are its log, and what a rehearsed claim
+        would replace is told to template admins.
+        """
 
         async def work(connection: Connection) -> Aftermath | None:
             job = await hold_attempt(connection, job_id, attempt, organization_id)
@@ -124,6 +140,7 @@ class JobEnds:
                 return None
             _expect(job, JobKind.DRY_RUN)
             await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
+            await _tell_of_rehearsal(connection, job_id, replacements, now)
             end = _Ending(connection, job, now)
             await end.finish(JobEvent.SUCCEEDED)
             return end.aftermath(None)
@@ -360,6 +377,30 @@ async def _settle_claim(
         OUTBOX.insert_outbox, claims_subject(event.workspace_id), encode_event(event), now
     )
     return True
+
+
+async def _tell_of_rehearsal(
+    connection: Connection,
+    job_id: UUID,
+    replacements: Sequence[tuple[str, Sequence[str]]],
+    now: datetime,
+) -> None:
+    names = await connection.fetchrow(SQL.get_rehearsal_names, job_id)
+    if names is None or not replacements:
+        return
+    await connection.execute(
+        POOLS.notify_once,
+        f"claim.would_replace/{names['preset_id']}",
+        names["preset_id"],
+        "claim.would_replace",
+        describe_rehearsal(
+            replacements,
+            template=names["template"],
+            version=names["version"],
+            preset=names["preset"],
+        ),
+        now,
+    )
 
 
 def _expect(job: asyncpg.Record, kind: JobKind) -> None:

@@ -12,7 +12,14 @@ from uuid import UUID
 import asyncpg
 
 from reconciler.core.builds import LogLine
-from reconciler.core.jobs import AcquiredJob, BuildOfJob, JobKind, JobStatus, Silence
+from reconciler.core.jobs import (
+    AcquiredJob,
+    BuildOfJob,
+    JobKind,
+    JobStatus,
+    Silence,
+    rehearse_claim,
+)
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
 from svckit.errors import Aborted, NotFound, Unauthenticated
@@ -262,8 +269,13 @@ def _read_job(job: asyncpg.Record, build: asyncpg.Record | None) -> AcquiredJob:
         version_name=job["version_name"],
         parameters=job["parameters"],
         workspace_id=job["workspace_id"],
-        build=_read_build(build) if build else None,
+        build=_read_build_of(job, build) if build else None,
     )
+
+
+def _read_build_of(job: asyncpg.Record, build: asyncpg.Record) -> BuildOfJob:
+    found = _read_build(build)
+    return rehearse_claim(found) if job["rehearsed_build_id"] else found
 
 
 def _read_build(build: asyncpg.Record) -> BuildOfJob:

@@ -8,6 +8,7 @@ under a lock so that replicas which start together do not race. *pre* runs befor
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -46,9 +47,11 @@ def list_migrations() -> tuple[Migration, ...]:
     return tuple(sorted(found, key=lambda migration: migration.number))
 
 
-async def migrate(database: Database, *, post: bool = True) -> tuple[str, ...]:
-    """Applies what is missing and returns the names. With `post` False stops before the first
-    *post* step.
+async def migrate(
+    database: Database, *, post: bool = False, migrations: Sequence[Migration] | None = None
+) -> tuple[str, ...]:
+    """Applies what is missing and returns the names. Stops before the first *post* step unless
+    `post` is set, or the database is new and so has no old code to spare.
     """
     applied: list[str] = []
     async with database.read() as connection:
@@ -57,10 +60,11 @@ async def migrate(database: Database, *, post: bool = True) -> tuple[str, ...]:
             await connection.execute(SQL.ensure_migrations_table)
             rows = await connection.fetch(SQL.list_applied_migrations)
             done = {row["number"] for row in rows}
-            for migration in list_migrations():
+            is_new = not done
+            for migration in list_migrations() if migrations is None else migrations:
                 if migration.number in done:
                     continue
-                if migration.phase == "post" and not post:
+                if migration.phase == "post" and not (post or is_new):
                     break
                 async with connection.transaction():
                     await connection.execute(migration.sql, timeout=600)

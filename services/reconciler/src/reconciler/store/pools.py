@@ -8,7 +8,7 @@ its workspace go together.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,9 +16,11 @@ from uuid import UUID
 
 import asyncpg
 
+from reconciler.core.audit import AuditEntry
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import JobStatus
 from reconciler.core.pools import PoolHealth, PoolSnapshot
+from reconciler.store.audit import insert_audit
 from reconciler.store.claims import NewIds, Wanted, insert_workspace
 from reconciler.store.db import Connection, Database
 from reconciler.store.pool_rows import (
@@ -279,41 +281,75 @@ class Pools:
             )
         return tuple(r["id"] for r in rows)
 
-    async def set_paused(self, paused: bool, now: datetime) -> int:
+    async def set_paused(self, paused: bool, now: datetime, audit: AuditEntry | None = None) -> int:
         """Pauses or resumes everything; returns 1 if that changed anything."""
-        async with self._database.read() as connection:
+
+        async def change(connection: Connection) -> int:
             return _count(await connection.execute(SQL.set_paused, paused, now))
 
+        return await self._change(change, audit, now)
+
     async def set_preset_paused(
-        self, template_id: UUID, preset: str, paused: bool, actor_id: UUID, now: datetime
+        self,
+        template_id: UUID,
+        preset: str,
+        paused: bool,
+        actor_id: UUID,
+        now: datetime,
+        audit: AuditEntry | None = None,
     ) -> int:
         """Pauses or resumes one pool, or with an empty name all of the template; returns how many
         changed.
         """
-        async with self._database.read() as connection:
-            if paused:
-                done = await connection.execute(
-                    SQL.pause_presets, template_id, preset, actor_id, now
-                )
-            else:
-                done = await connection.execute(SQL.resume_presets, template_id, preset)
-        return _count(done)
 
-    async def invalidate(self, preset_ids: Sequence[UUID], now: datetime) -> int:
+        async def change(connection: Connection) -> int:
+            if paused:
+                return _count(
+                    await connection.execute(SQL.pause_presets, template_id, preset, actor_id, now)
+                )
+            return int(await connection.fetchval(SQL.resume_presets, template_id, preset))
+
+        return await self._change(change, audit, now)
+
+    async def invalidate(
+        self, preset_ids: Sequence[UUID], now: datetime, audit: AuditEntry | None = None
+    ) -> int:
         """Marks present members for replacement; returns how many."""
-        async with self._database.read() as connection:
+
+        async def change(connection: Connection) -> int:
             return _count(
                 await connection.execute(
                     SQL.invalidate_members, list(preset_ids), SYSTEM_USER_ID, now
                 )
             )
 
-    async def resume(self, preset_id: UUID, now: datetime) -> bool:
+        return await self._change(change, audit, now)
+
+    async def resume(self, preset_id: UUID, now: datetime, audit: AuditEntry | None = None) -> bool:
         """Lets a pool at its hard limit try one build; returns whether it was at its limit. What
         validation refused waits for a new version.
         """
-        async with self._database.read() as connection:
-            return await connection.fetchval(SQL.resume_pool, preset_id, now) is not None
+
+        async def change(connection: Connection) -> int:
+            return _count(await connection.execute(SQL.resume_pool, preset_id, now))
+
+        return await self._change(change, audit, now) > 0
+
+    async def _change(
+        self,
+        change: Callable[[Connection], Awaitable[int]],
+        audit: AuditEntry | None,
+        now: datetime,
+    ) -> int:
+        """Makes a change; if it changed anything, the deed is kept in the same transaction."""
+
+        async def work(connection: Connection) -> int:
+            count = await change(connection)
+            if audit is not None and count:
+                await insert_audit(connection, audit, now)
+            return count
+
+        return await self._database.transact(work)
 
     async def last_errors(self, preset_ids: Sequence[UUID]) -> dict[UUID, str]:
         """Why each pool's newest first build failed; pools whose newest went well are left out."""

@@ -15,6 +15,7 @@ __all__ = ["QUERY_FILES", "Queries", "load_queries"]
 QUERY_FILES = (
     "builds",
     "claims",
+    "credentials",
     "gateway",
     "identity",
     "jobs",
@@ -22,6 +23,7 @@ QUERY_FILES = (
     "metrics",
     "migrations",
     "outbox",
+    "people",
     "pools",
     "system",
     "templates",

@@ -20,7 +20,8 @@ CREATE TABLE users (
     is_system   boolean NOT NULL DEFAULT false,
     created_at  timestamptz NOT NULL,
     disabled_at timestamptz,
-    CONSTRAINT system_user_has_no_roles CHECK (NOT is_system OR roles = '{}')
+    CONSTRAINT system_user_has_no_roles CHECK (NOT is_system OR roles = '{}'),
+    CONSTRAINT system_user_is_not_disabled CHECK (NOT is_system OR disabled_at IS NULL)
 );
 
 CREATE TABLE organization_members (
@@ -41,6 +42,7 @@ CREATE TABLE api_tokens (
     expires_at timestamptz,
     revoked_at timestamptz
 );
+CREATE INDEX api_tokens_by_user ON api_tokens (user_id, created_at DESC);
 
 -- What a service holds instead of a user's token: a provisioner's key may be bound to an organization and carries its tags.
 CREATE TABLE service_keys (
@@ -108,6 +110,7 @@ CREATE TABLE presets (
     schedules           jsonb NOT NULL DEFAULT '[]',
     health              text NOT NULL DEFAULT 'healthy' CONSTRAINT pool_health CHECK (health IN ('healthy', 'hard_limited', 'validation_failed')),
     resumed_at          timestamptz,
+    rehearsed_at        timestamptz, -- when a claim was first planned upon a prebuild of it
     CONSTRAINT preset_name_is_unique UNIQUE (template_version_id, name)
 );
 
@@ -147,6 +150,7 @@ CREATE TABLE jobs (
     error_reason        text NOT NULL DEFAULT '',
     traceparent         text NOT NULL DEFAULT '',
     log_bytes           bigint NOT NULL DEFAULT 0,
+    rehearsed_build_id  uuid, -- of a dry run that plans a claim upon what this build made
     CONSTRAINT job_is_finished_if_and_only_if_final CHECK ((finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'canceled'))),
     CONSTRAINT job_has_a_worker_while_it_runs CHECK (status NOT IN ('running', 'canceling') OR (worker_id IS NOT NULL AND started_at IS NOT NULL))
 );
@@ -330,7 +334,7 @@ CREATE TABLE audit_log (
     details         jsonb NOT NULL DEFAULT '{}',
     trace_id        text NOT NULL DEFAULT ''
 );
-CREATE INDEX audit_log_newest_first ON audit_log (happened_at DESC);
+CREATE INDEX audit_log_newest_first ON audit_log (happened_at DESC, id DESC);
 
 -- Told once: the key says what was told.
 CREATE TABLE notifications (

@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 
 import asyncpg
 
-from reconciler.core.audit import AuditEntry
+from reconciler.core.audit import Actor
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.imports import require_importable, to_rows
 from reconciler.core.jobs import JobKind
@@ -34,7 +34,7 @@ from reconciler.store.queries import load_queries
 from reconciler.store.template_rows import read_version
 from svckit.errors import AlreadyExists, FailedPrecondition, NotFound
 
-__all__ = ["Actor", "PushIds", "Templates", "finish_import", "promote"]
+__all__ = ["PushIds", "Templates", "finish_import", "promote"]
 
 SQL = load_queries("templates")
 VERSIONS_MAX = 1000  # in a listing
@@ -47,15 +47,6 @@ class PushIds:
     template_id: UUID
     version_id: UUID
     job_id: UUID
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
-    """Who does something, for the audit log: `audit_id` is fresh."""
-
-    user_id: UUID
-    audit_id: UUID
-    trace_id: str = ""
 
 
 class Templates:
@@ -295,15 +286,13 @@ async def _audit(
     details: dict[str, Any],
     now: datetime,
 ) -> None:
-    entry = AuditEntry(
-        id=actor.audit_id,
-        actor_id=actor.user_id,
-        action=action,
-        target_kind="template",
-        target_id=str(template["id"]),
+    entry = actor.entry(
+        action,
+        "template",
+        template["id"],
         organization_id=template["organization_id"],
-        details={"template": template["name"], **details},
-        trace_id=actor.trace_id,
+        template=template["name"],
+        **details,
     )
     await insert_audit(connection, entry, now)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +10,9 @@ from uuid import UUID
 
 import asyncpg
 
+from reconciler.core.audit import AuditEntry
 from reconciler.core.views import WorkspaceView
+from reconciler.store.audit import insert_audit
 from reconciler.store.db import Connection, Database
 from reconciler.store.jobs import SQL as JOBS
 from reconciler.store.queries import load_queries
@@ -95,12 +97,15 @@ class Workspaces:
         name: str | None = None,
         template: str | None = None,
         include_system: bool = False,
-        organization_ids: Sequence[UUID] | None = None,
+        organization_ids: Collection[UUID] | None = None,
         caller_id: UUID | None = None,
+        sees_pools: bool = False,
         before: tuple[datetime, UUID] | None = None,
         limit: int = 100,
     ) -> tuple[WorkspaceView, ...]:
-        """Workspaces, newest first; deleted ones only by id."""
+        """Workspaces, newest first; deleted ones only by id. `organization_ids` None means any; the
+        caller's own are always among them, and those of pools if `sees_pools`.
+        """
         created, below = before or (None, None)
         async with self._database.read() as connection:
             return await fetch_views(
@@ -116,6 +121,7 @@ class Workspaces:
                 caller_id,
                 name,
                 now - self._agent_timeout,
+                sees_pools,
             )
 
     async def get(self, workspace_id: UUID, now: datetime) -> WorkspaceView:
@@ -207,6 +213,11 @@ class Workspaces:
         async with self._database.read() as connection:
             return await connection.fetchval(SQL.find_user_id, username)
 
+    async def is_member(self, organization_id: UUID, user_id: UUID) -> bool:
+        """Whether a user belongs to an organization."""
+        async with self._database.read() as connection:
+            return await connection.fetchval(SQL.is_member, organization_id, user_id)
+
     async def queue_build(
         self,
         workspace_id: UUID,
@@ -220,6 +231,7 @@ class Workspaces:
         job_id: UUID,
         traceparent: str,
         now: datetime,
+        audit: AuditEntry | None = None,
     ) -> QueuedBuild:
         """Queues a start, stop or delete. Raises FailedPrecondition while another build is under
         way, or if the workspace is no longer `owner_id`'s: who may change a prebuild may not change
@@ -246,6 +258,8 @@ class Workspaces:
                     f" {row['latest_job_status']}; wait for it or cancel it",
                     reason="BUILD_ACTIVE",
                 )
+            if audit is not None:
+                await insert_audit(connection, audit, now)
             return await insert_build(
                 connection,
                 row,
@@ -303,5 +317,5 @@ async def insert_build(
     )
 
 
-def list_or_none(values: Sequence[UUID] | None) -> list[UUID] | None:
+def list_or_none(values: Collection[UUID] | None) -> list[UUID] | None:
     return None if values is None else list(values)

@@ -15,7 +15,13 @@ from svckit.errors import InvalidArgument
 from warmpool.common.v1 import types_pb2 as common
 from warmpool.provisioner.v1 import provisioner_pb2 as pb
 
-__all__ = ["decode_built_workspace", "decode_lines", "encode_job", "encode_line"]
+__all__ = [
+    "decode_built_workspace",
+    "decode_lines",
+    "decode_replacements",
+    "encode_job",
+    "encode_line",
+]
 
 TRANSITIONS: Final[Mapping[str, common.Transition.ValueType]] = {
     "start": common.TRANSITION_START,
@@ -46,6 +52,8 @@ def encode_job(job: AcquiredJob, *, heartbeat_seconds: float, access_url: str) -
             message.template_import.version_name = job.version_name
         case JobKind.DRY_RUN:
             message.template_dry_run.parameters.extend(encode_parameters(job.parameters))
+            if job.build is not None:
+                message.template_dry_run.rehearsal.CopyFrom(_encode_build(job.build, access_url))
         case JobKind.BUILD:
             if job.build is None:
                 raise ValueError(f"job {job.id} has no build")
@@ -116,8 +124,15 @@ def decode_built_workspace(result: pb.WorkspaceBuildResult) -> BuiltWorkspace:
             {"address": r.address, "type": r.type, "agent_names": list(r.agent_names)}
             for r in result.resources
         ),
-        replacements=tuple((r.address, tuple(r.paths)) for r in result.replacements),
+        replacements=decode_replacements(result.replacements),
     )
+
+
+def decode_replacements(
+    replacements: Iterable[pb.ResourceReplacement],
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Addresses, each with the attributes that forced it."""
+    return tuple((each.address, tuple(each.paths)) for each in replacements)
 
 
 def _decode_agent(index: int, agent: pb.BuiltAgent) -> BuiltAgent:

@@ -27,6 +27,7 @@ from reconciler.loops.reaper import Reaper, ReaperSettings
 from reconciler.rpc.authorizer import TokenAuthorizer
 from reconciler.rpc.creation import Creation
 from reconciler.rpc.gateway import GatewayServicer
+from reconciler.rpc.people import PeopleServicer
 from reconciler.rpc.pools import PoolServicer
 from reconciler.rpc.provisioner import ProvisionerServicer, ProvisionerSettings
 from reconciler.rpc.system import SystemServicer
@@ -52,8 +53,9 @@ from svckit.auth import hash_token
 from svckit.log import get_logger
 from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
-from svckit.system import SystemClock, SystemEntropy, new_id
+from svckit.system import SystemClock, SystemEntropy, new_id, new_token
 from warmpool.control.v1 import (
+    people_pb2_grpc,
     pools_pb2_grpc,
     system_pb2_grpc,
     templates_pb2_grpc,
@@ -86,7 +88,7 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
 async def _prepare(settings: ReconcilerSettings, database: Database) -> None:
     """Brings the schema up to date and makes sure that the first credentials exist."""
     if settings.migrate:
-        for name in await migrate(database):
+        for name in await migrate(database, post=settings.migrate_post):
             LOG.info("a migration was applied", action="migrate", name=name)
     await ensure_bootstrap(
         database,
@@ -174,27 +176,28 @@ async def _serve(
         loops.stopping,
     )
     templates = TemplateServicer(database, hints, clock, new_id)
-    people = WorkspaceServicer(
+    users = WorkspaceServicer(
         creation, offers, workspaces, queue, ends, hints, hints, clock, new_id, loops.stopping
     )
-    operators = PoolServicer(
-        database, pools, hints, hints, clock, new_id, pool_settings, loops.stopping
-    )
+    operators = PoolServicer(pools, hints, hints, clock, new_id, pool_settings, loops.stopping)
     gateway = GatewayServicer(Agents(database, agent_timeout=agent_timeout), hints, clock)
     system = SystemServicer(
         database, clock, version("warmpool-reconciler"), [partial(check_bus, bus)]
     )
+    authorizer = TokenAuthorizer(Identities(database), clock)
+    people = PeopleServicer(database, clock, new_id, new_token, authorizer.forget)
     server = GrpcServer(
         settings.listen,
         [
             partial(provisioner_pb2_grpc.add_ProvisionerServiceServicer_to_server, provisioner),
             partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, gateway),
             partial(templates_pb2_grpc.add_TemplateServiceServicer_to_server, templates),
-            partial(workspaces_pb2_grpc.add_WorkspaceServiceServicer_to_server, people),
+            partial(workspaces_pb2_grpc.add_WorkspaceServiceServicer_to_server, users),
             partial(pools_pb2_grpc.add_PoolServiceServicer_to_server, operators),
+            partial(people_pb2_grpc.add_PeopleServiceServicer_to_server, people),
             partial(system_pb2_grpc.add_SystemServiceServicer_to_server, system),
         ],
-        TokenAuthorizer(Identities(database), clock),
+        authorizer,
         settings.tls(),
         settings.reflection,
     )

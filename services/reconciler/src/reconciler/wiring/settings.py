@@ -45,6 +45,10 @@ class ReconcilerSettings(ServiceSettings):
         default=False, description="Store tfstate, and the secrets in it, in clear without a key"
     )
     migrate: bool = Field(default=True, description="Bring the schema up to date before serving")
+    migrate_post: bool = Field(
+        default=False,
+        description="Also take the steps that older replicas could not bear, once none is left",
+    )
     bootstrap_owner_token_file: Path | None = Field(
         default=None, description="The token of the first owner, user admin"
     )

@@ -360,18 +360,24 @@ class TemplateDryRunJob(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    REHEARSAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def parameters(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ParameterValue]:
         """Values for parameters."""
+
+    @_builtins.property
+    def rehearsal(self) -> Global___WorkspaceBuildJob:
+        """If set, this claim is planned upon the tfstate of a prebuild, by an owner who does not exist."""
 
     def __init__(
         self,
         *,
         parameters: _abc.Iterable[_types_pb2.ParameterValue] | None = ...,
+        rehearsal: Global___WorkspaceBuildJob | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rehearsal", b"rehearsal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "rehearsal", b"rehearsal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1026,18 +1032,24 @@ class TemplateDryRunResult(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESOURCES_FIELD_NUMBER: _builtins.int
+    REPLACEMENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Addresses of the resources it would make."""
+
+    @_builtins.property
+    def replacements(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResourceReplacement]:
+        """Resources that the rehearsed claim would replace although it should not."""
 
     def __init__(
         self,
         *,
         resources: _abc.Iterable[_builtins.str] | None = ...,
+        replacements: _abc.Iterable[Global___ResourceReplacement] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replacements", b"replacements", "resources", b"resources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -108,6 +108,7 @@ CREATE TABLE presets (
     schedules           jsonb NOT NULL DEFAULT '[]',
     health              text NOT NULL DEFAULT 'healthy' CONSTRAINT pool_health CHECK (health IN ('healthy', 'hard_limited', 'validation_failed')),
     resumed_at          timestamptz,
+    rehearsed_at        timestamptz, -- when a claim was first planned upon a prebuild of it
     CONSTRAINT preset_name_is_unique UNIQUE (template_version_id, name)
 );
 
@@ -147,6 +148,7 @@ CREATE TABLE jobs (
     error_reason        text NOT NULL DEFAULT '',
     traceparent         text NOT NULL DEFAULT '',
     log_bytes           bigint NOT NULL DEFAULT 0,
+    rehearsed_build_id  uuid, -- of a dry run that plans a claim upon what this build made
     CONSTRAINT job_is_finished_if_and_only_if_final CHECK ((finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'canceled'))),
     CONSTRAINT job_has_a_worker_while_it_runs CHECK (status NOT IN ('running', 'canceling') OR (worker_id IS NOT NULL AND started_at IS NOT NULL))
 );

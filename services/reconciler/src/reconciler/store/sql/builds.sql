@@ -95,6 +95,32 @@ RETURNING id;
 UPDATE claims SET built_at = $2, error = '', has_replacements = $3 WHERE workspace_id = $1 AND built_at IS NULL
 RETURNING id, workspace_id, claimant_id, preset_id;
 
+-- name: queue_rehearsal
+-- Queues, once for each preset, a dry run that plans a claim upon what the first prebuild's build made. No row if there is nothing to
+-- queue: the build is no prebuild's, another version is active, or a rehearsal was queued before.
+-- $1 build, $2 the pool's user, $3 now
+WITH first AS (
+    UPDATE presets SET rehearsed_at = $3
+    FROM workspace_builds b JOIN workspaces w ON w.id = b.workspace_id JOIN templates t ON t.id = w.template_id
+    WHERE b.id = $1 AND b.stage = 'create' AND presets.id = w.preset_id AND presets.rehearsed_at IS NULL
+      AND t.provisioner_type = 'terraform' AND t.active_version_id = b.template_version_id
+    RETURNING w.organization_id, t.provisioner_type, t.provisioner_tags, b.template_version_id
+)
+INSERT INTO jobs (id, organization_id, kind, provisioner_type, tags, template_version_id, initiator_id, is_system, rehearsed_build_id,
+                  created_at, pending_since)
+SELECT gen_random_uuid(), organization_id, 'template_version_dry_run', provisioner_type, provisioner_tags, template_version_id, $2, true,
+       $1, $3, $3
+FROM first
+RETURNING id;
+
+-- name: get_rehearsal_names
+-- How people call the template and the preset whose claim a job rehearsed.
+-- $1 job
+SELECT p.id AS preset_id, p.name AS preset, t.name AS template, v.name AS version
+FROM jobs j JOIN workspace_builds b ON b.id = j.rehearsed_build_id JOIN workspaces w ON w.id = b.workspace_id
+JOIN presets p ON p.id = w.preset_id JOIN templates t ON t.id = w.template_id JOIN template_versions v ON v.id = j.template_version_id
+WHERE j.id = $1;
+
 -- name: get_claim_names
 -- How people call a claimed workspace, its template and its preset.
 -- $1 claim

@@ -1,5 +1,6 @@
 -- name: claim_prebuild
 -- Moves the oldest eligible prebuild of a preset to its claimant and queues the claim build, all or nothing. No row: none eligible.
+-- The entry in the audit log has the claim's id.
 -- The lock is on the base row; whoever is too late sees it change hands and takes the next.
 -- $1 preset, $2 the pool's user, $3 claimant, $4 workspace name, $5 parameters, $6 initiator, $7 request id or null, $8 claim, $9 build,
 -- $10 job, $11 requested at, $12 now, $13 agents seen after, $14 traceparent
@@ -45,6 +46,12 @@ WITH chosen AS (
 ), claim AS (
     INSERT INTO claims (id, workspace_id, preset_id, claimant_id, build_id, requested_at, claimed_at)
     SELECT $8, moved.id, moved.preset_id, $3, $9, $11, $12 FROM moved
+), audit AS (
+    INSERT INTO audit_log (id, happened_at, actor_id, action, target_kind, target_id, organization_id, details, trace_id)
+    SELECT $8, $12, $6, 'workspace.claim', 'workspace', moved.id, moved.organization_id,
+           jsonb_build_object('name', $4::text, 'owner_id', $3::uuid, 'template_id', moved.template_id, 'preset_id', moved.preset_id),
+           split_part($14, '-', 2)
+    FROM moved
 )
 SELECT moved.id AS workspace_id, job.organization_id, job.provisioner_type FROM moved, job;
 
@@ -104,7 +111,7 @@ WITH asked AS MATERIALIZED (
         latest_job_id = g.job_id, latest_job_status = 'pending', latest_build_created_at = $12, latest_build_finished_at = NULL
     FROM given g WHERE w.id = g.workspace_id
     RETURNING w.id, w.organization_id, w.template_id, w.preset_id, w.latest_build_number, w.latest_template_version_id, g.number,
-              g.claimant_id, g.parameters, g.initiator_id, g.claim_id, g.build_id, g.job_id, g.requested_at, g.traceparent, g.built
+              g.claimant_id, g.name, g.parameters, g.initiator_id, g.claim_id, g.build_id, g.job_id, g.requested_at, g.traceparent, g.built
 ), job AS (
     INSERT INTO jobs (id, organization_id, kind, provisioner_type, tags, template_version_id, initiator_id, is_system, traceparent,
                       created_at, pending_since)
@@ -121,6 +128,12 @@ WITH asked AS MATERIALIZED (
 ), claim AS (
     INSERT INTO claims (id, workspace_id, preset_id, claimant_id, build_id, requested_at, claimed_at)
     SELECT m.claim_id, m.id, m.preset_id, m.claimant_id, m.build_id, m.requested_at, $12 FROM moved m
+), audit AS (
+    INSERT INTO audit_log (id, happened_at, actor_id, action, target_kind, target_id, organization_id, details, trace_id)
+    SELECT m.claim_id, $12, m.initiator_id, 'workspace.claim', 'workspace', m.id, m.organization_id,
+           jsonb_build_object('name', m.name, 'owner_id', m.claimant_id, 'template_id', m.template_id, 'preset_id', m.preset_id),
+           split_part(m.traceparent, '-', 2)
+    FROM moved m
 )
 SELECT asked.refusal, moved.id AS workspace_id, job.provisioner_type
 FROM asked LEFT JOIN moved ON moved.number = asked.number LEFT JOIN job ON job.id = moved.job_id

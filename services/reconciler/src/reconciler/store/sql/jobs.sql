@@ -18,13 +18,14 @@ WITH next AS (
     RETURNING workspaces.id
 )
 SELECT taken.id, taken.attempt, taken.kind, taken.provisioner_type, taken.traceparent, taken.template_version_id, taken.parameters,
-       v.archive_sha256, v.name AS version_name, t.name AS template_name, (SELECT id FROM shown) AS workspace_id
+       v.archive_sha256, v.name AS version_name, t.name AS template_name, (SELECT id FROM shown) AS workspace_id,
+       taken.rehearsed_build_id
 FROM taken
 JOIN template_versions v ON v.id = taken.template_version_id
 JOIN templates t ON t.id = v.template_id;
 
 -- name: get_build_of_job
--- Everything a worker must know of the build a job runs.
+-- Everything a worker must know of the build a job runs, or rehearses the claim of.
 -- $1 job
 SELECT b.id AS build_id, b.number, b.transition, b.stage, b.parameters, w.id AS workspace_id, w.name AS workspace_name,
        u.id AS owner_id, u.username, u.full_name, u.email, u.is_system, t.id AS template_id, t.name AS template_name,
@@ -37,7 +38,7 @@ JOIN users u ON u.id = w.owner_id
 JOIN template_versions v ON v.id = b.template_version_id
 JOIN templates t ON t.id = v.template_id
 JOIN organizations o ON o.id = w.organization_id
-WHERE b.job_id = $1;
+WHERE b.job_id = $1 OR b.id = (SELECT rehearsed_build_id FROM jobs WHERE id = $1);
 
 -- name: renew_job
 -- A sign of life of the live attempt; no row if it is superseded or over.
@@ -81,10 +82,10 @@ SELECT position, written_at, level, stage, text FROM job_logs WHERE job_id = $1 
 UPDATE jobs SET status = $2, error = $3, error_reason = $4, finished_at = $5 WHERE id = $1;
 
 -- name: release_job
--- Hands a running job back to the queue.
+-- Hands a running job back to the queue, or lets a waiting one wait anew.
 -- $1 job, $2 now
 WITH released AS (
-    UPDATE jobs SET worker_id = NULL, pending_since = $2, status = 'pending' WHERE id = $1 AND status = 'running' RETURNING id
+    UPDATE jobs SET worker_id = NULL, pending_since = $2, status = 'pending' WHERE id = $1 AND status IN ('pending', 'running') RETURNING id
 )
 UPDATE workspaces SET latest_job_status = 'pending' FROM released WHERE latest_job_id = released.id;
 
@@ -144,11 +145,11 @@ JOIN template_versions v ON v.id = j.template_version_id JOIN archives a ON a.sh
 WHERE j.id = $1;
 
 -- name: get_tfstate
--- Reads the newest tfstate that exists before or in a job's build.
+-- Reads the newest tfstate that exists before or in a job's build, or in the one it rehearses the claim of.
 -- $1 job
 SELECT p.workspace_id, p.tfstate FROM workspace_builds b
 JOIN workspace_builds p ON p.workspace_id = b.workspace_id AND p.number <= b.number
-WHERE b.job_id = $1 AND p.tfstate IS NOT NULL
+WHERE (b.job_id = $1 OR b.id = (SELECT rehearsed_build_id FROM jobs WHERE id = $1)) AND p.tfstate IS NOT NULL
 ORDER BY p.number DESC LIMIT 1;
 
 -- name: update_tfstate

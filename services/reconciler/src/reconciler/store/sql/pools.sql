@@ -55,12 +55,13 @@ WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
 ORDER BY w.preset_id, w.created_at, w.id;
 
 -- name: load_histories
--- How creations of active pools ended, if any went wrong: the first build failed, or the member was deleted as never ready.
+-- How creations of active pools ended, if any went wrong: the first build failed, or the member was deleted as never ready. A job no
+-- worker took, or whose worker was lost, says nothing about the pool.
 -- $1 failures since then are recent
 WITH troubled AS (
     SELECT w.preset_id
     FROM templates t
-    JOIN jobs j ON j.template_version_id = t.active_version_id AND j.is_system AND j.status = 'failed'
+    JOIN jobs j ON j.template_version_id = t.active_version_id AND j.is_system AND j.status = 'failed' AND j.error_reason NOT IN ('NO_PROVISIONER', 'WORKER_LOST')
     JOIN workspace_builds b ON b.job_id = j.id AND b.number = 1
     JOIN workspaces w ON w.id = b.workspace_id AND w.born_in_pool
     WHERE t.deleted_at IS NULL
@@ -76,7 +77,7 @@ WITH troubled AS (
     JOIN templates t ON t.active_version_id = p.template_version_id AND t.deleted_at IS NULL
     JOIN workspaces w ON w.preset_id = p.id AND w.born_in_pool
     JOIN workspace_builds b ON b.workspace_id = w.id AND b.number = 1
-    JOIN jobs j ON j.id = b.job_id AND j.status IN ('failed', 'succeeded')
+    JOIN jobs j ON j.id = b.job_id AND j.status IN ('failed', 'succeeded') AND j.error_reason NOT IN ('NO_PROVISIONER', 'WORKER_LOST')
     LEFT JOIN LATERAL (
         SELECT min(n.created_at) AS created_at FROM workspace_builds n WHERE n.workspace_id = w.id AND n.reason = 'never_ready'
     ) d ON true
@@ -130,9 +131,22 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.u
 INSERT INTO pool_pauses (template_id, preset_name, paused_by, paused_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING;
 
 -- name: resume_presets
--- Lifts a pause by name; resuming the whole template lifts each.
+-- Lifts a pause by name; resuming the whole template lifts each. Resuming one pool of a template that is paused as a whole leaves the
+-- others paused by their names.
 -- $1 template, $2 preset name or empty for all
-DELETE FROM pool_pauses WHERE template_id = $1 AND ($2 = '' OR preset_name IN ('', $2));
+WITH lifted AS (
+    DELETE FROM pool_pauses WHERE template_id = $1 AND ($2 = '' OR preset_name IN ('', $2))
+    RETURNING preset_name, paused_by, paused_at
+), kept AS (
+    INSERT INTO pool_pauses (template_id, preset_name, paused_by, paused_at)
+    SELECT $1, p.name, lifted.paused_by, lifted.paused_at
+    FROM lifted
+    JOIN templates t ON t.id = $1
+    JOIN presets p ON p.template_version_id = t.active_version_id AND p.instances IS NOT NULL AND p.name <> $2
+    WHERE lifted.preset_name = '' AND $2 <> ''
+    ON CONFLICT DO NOTHING
+)
+SELECT count(*) FROM lifted;
 
 -- name: find_template_id
 -- Finds a template by its name.

@@ -2,7 +2,7 @@
 -- Reads workspaces, newest first, with everything a person is shown of them.
 -- $1 ids or null, $2 owner or null, $3 template name or null, $4 also prebuilds, $5 organizations the caller may read or null for all,
 -- $6 created before or null, $7 and below this id, $8 how many at most, $9 the caller, who always sees their own,
--- $10 workspace name or null, $11 agents seen after this are connected
+-- $10 workspace name or null, $11 agents seen after this are connected, $12 whether the caller may read prebuilds everywhere
 SELECT w.id, w.organization_id, w.owner_id, u.username AS owner_name, u.is_system, w.name, w.template_id, t.name AS template_name,
        coalesce(p.name, '') AS preset_name, w.preset_id, w.created_at, w.deleted_at, w.born_in_pool, w.pool_miss,
        b.id AS build_id, b.number, b.transition, b.job_id, b.template_version_id, v.name AS version_name, b.reason,
@@ -24,7 +24,7 @@ WHERE ($1::uuid[] IS NULL OR w.id = ANY ($1))
   AND ($3::text IS NULL OR t.name = $3)
   AND ($10::text IS NULL OR w.name = $10)
   AND ($4 OR NOT u.is_system)
-  AND ($5::uuid[] IS NULL OR w.organization_id = ANY ($5) OR w.owner_id = $9)
+  AND ($5::uuid[] IS NULL OR w.organization_id = ANY ($5) OR w.owner_id = $9 OR (u.is_system AND $12))
   AND ($6::timestamptz IS NULL OR (w.created_at, w.id) < ($6, $7::uuid))
   AND ($1::uuid[] IS NOT NULL OR w.deleted_at IS NULL)
 ORDER BY w.created_at DESC, w.id DESC
@@ -92,3 +92,8 @@ SELECT b.parameters FROM workspaces w JOIN workspace_builds b ON b.id = w.latest
 -- Finds a user by name.
 -- $1 user name
 SELECT id FROM users WHERE username = $1 AND disabled_at IS NULL;
+
+-- name: is_member
+-- Whether a user belongs to an organization.
+-- $1 organization, $2 user
+SELECT EXISTS (SELECT FROM organization_members WHERE organization_id = $1 AND user_id = $2);
