@@ -120,7 +120,9 @@ WITH asked AS MATERIALIZED (
     FROM moved m
 ), claim AS (
     INSERT INTO claims (id, workspace_id, preset_id, claimant_id, build_id, requested_at, claimed_at)
-    SELECT m.claim_id, m.id, m.preset_id, m.claimant_id, m.build_id, m.requested_at, $12 FROM moved m
+    SELECT m.claim_id, m.id, m.preset_id, m.claimant_id, m.build_id, m.requested_at,
+           $12
+    FROM moved m
 )
 SELECT asked.refusal, moved.id AS workspace_id, job.provisioner_type
 FROM asked LEFT JOIN moved ON moved.number = asked.number LEFT JOIN job ON job.id = moved.job_id
