@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from reconciler.core.lifecycle import TemplatePolicy
 from reconciler.core.names import check_name
 from svckit.errors import InvalidArgument, ResourceExhausted
 
@@ -124,6 +125,7 @@ class TemplateView:
     active_version_id: UUID | None
     active_version_name: str
     created_at: datetime
+    policy: TemplatePolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

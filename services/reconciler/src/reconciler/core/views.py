@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-__all__ = ["AgentView", "ClaimView", "WorkspaceView"]
+__all__ = ["AgentView", "ClaimView", "LifecycleView", "WorkspaceView"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +34,23 @@ class ClaimView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LifecycleView:
+    """When a workspace starts and stops by itself. An empty expression and 0 seconds mean never."""
+
+    autostart_cron: str
+    autostart_timezone: str
+    ttl_seconds: int
+    deadline_at: datetime | None
+    max_deadline_at: datetime | None
+    dormant_at: datetime | None
+    deleting_at: datetime | None
+    last_used_at: datetime | None
+    next_start_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceView:
-    """A workspace with its latest build, its agents and its claim."""
+    """A workspace with its latest build, its agents and its claim; a prebuild has no lifecycle."""
 
     id: UUID
     organization_id: UUID
@@ -63,3 +78,4 @@ class WorkspaceView:
     queue_position: int
     agents: tuple[AgentView, ...]
     claim: ClaimView | None
+    lifecycle: LifecycleView | None = None

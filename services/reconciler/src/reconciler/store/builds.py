@@ -33,6 +33,7 @@ from reconciler.core.templates import ImportResult
 from reconciler.store.db import Connection, Database
 from reconciler.store.jobs import SQL as JOBS
 from reconciler.store.jobs import SilentJob, hold_attempt, insert_lines
+from reconciler.store.lifecycle import count_run
 from reconciler.store.queries import load_queries
 from reconciler.store.settling import settle_claim, tell_of_rehearsal
 from reconciler.store.templates import finish_import
@@ -73,6 +74,8 @@ class JobEnds:
             await _store_agents(connection, build, built, now)
             end = _Ending(connection, job, now)
             await end.finish(JobEvent.SUCCEEDED, resources=built.resources)
+            if build["transition"] == "start":
+                await count_run(connection, build["workspace_id"], now)
             deliverable = build["transition"] == "start" and await settle_claim(
                 connection, build["workspace_id"], built.replacements, now
             )

@@ -19,6 +19,7 @@ QUERY_FILES = (
     "gateway",
     "identity",
     "jobs",
+    "lifecycle",
     "locks",
     "metrics",
     "migrations",

@@ -72,7 +72,15 @@ CREATE TABLE templates (
     provisioner_tags  jsonb NOT NULL DEFAULT '{}',
     active_version_id uuid,
     created_at        timestamptz NOT NULL,
-    deleted_at        timestamptz
+    deleted_at        timestamptz,
+    default_ttl_seconds          bigint NOT NULL DEFAULT 0 CONSTRAINT default_ttl_is_not_negative CHECK (default_ttl_seconds >= 0),
+    activity_bump_seconds        bigint NOT NULL DEFAULT 0 CONSTRAINT activity_bump_is_not_negative CHECK (activity_bump_seconds >= 0),
+    max_ttl_seconds              bigint NOT NULL DEFAULT 0 CONSTRAINT max_ttl_is_not_negative CHECK (max_ttl_seconds >= 0),
+    dormant_after_seconds        bigint NOT NULL DEFAULT 0 CONSTRAINT dormant_after_is_not_negative CHECK (dormant_after_seconds >= 0),
+    delete_dormant_after_seconds bigint NOT NULL DEFAULT 0
+                                 CONSTRAINT delete_dormant_after_is_not_negative CHECK (delete_dormant_after_seconds >= 0),
+    failure_ttl_seconds          bigint NOT NULL DEFAULT 0 CONSTRAINT failure_ttl_is_not_negative CHECK (failure_ttl_seconds >= 0),
+    is_autostart_allowed         boolean NOT NULL DEFAULT true
 );
 CREATE UNIQUE INDEX template_name_is_unique ON templates (organization_id, name) WHERE deleted_at IS NULL;
 
@@ -214,7 +222,13 @@ CREATE TABLE workspaces (
     max_deadline_at            timestamptz,
     dormant_at                 timestamptz,
     deleting_at                timestamptz,
-    last_used_at               timestamptz
+    last_used_at               timestamptz,
+    autostart_timezone         text,
+    next_start_at              timestamptz,
+    CONSTRAINT prebuild_has_no_lifecycle CHECK (
+        owner_id <> '00000000-0000-4000-8000-0000000000ff'
+        OR (autostart_schedule IS NULL AND autostart_timezone IS NULL AND next_start_at IS NULL AND ttl_seconds IS NULL
+            AND deadline_at IS NULL AND max_deadline_at IS NULL AND dormant_at IS NULL AND deleting_at IS NULL AND last_used_at IS NULL))
 );
 CREATE UNIQUE INDEX workspace_name_is_unique ON workspaces (owner_id, name) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX request_is_served_once ON workspaces (owner_id, request_id);

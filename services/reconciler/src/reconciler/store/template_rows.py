@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import fields
+from typing import Any, Final
 
 import asyncpg
 
+from reconciler.core.lifecycle import TemplatePolicy
 from reconciler.core.templates import (
     ImportedOption,
     ImportedParameter,
@@ -14,10 +16,25 @@ from reconciler.core.templates import (
     ImportedPreset,
     ImportedSchedule,
     PresetView,
+    TemplateView,
     VersionView,
 )
 
-__all__ = ["read_version"]
+__all__ = ["POLICY_FIELDS", "read_policy", "read_template", "read_version"]
+
+POLICY_FIELDS: Final = tuple(field.name for field in fields(TemplatePolicy))
+"""A template's policy has a column of the same name for every field."""
+
+
+def read_policy(row: asyncpg.Record) -> TemplatePolicy:
+    """The policy in a row with its columns."""
+    return TemplatePolicy(**{name: row[name] for name in POLICY_FIELDS})
+
+
+def read_template(row: asyncpg.Record) -> TemplateView:
+    """A template."""
+    own = {name: value for name, value in row.items() if name not in POLICY_FIELDS}
+    return TemplateView(**own, policy=read_policy(row))
 
 
 def read_version(row: asyncpg.Record, presets: Sequence[asyncpg.Record] = ()) -> VersionView:

@@ -31,7 +31,7 @@ from reconciler.store.audit import insert_audit
 from reconciler.store.db import Connection, Database
 from reconciler.store.jobs import SQL as JOBS
 from reconciler.store.queries import load_queries
-from reconciler.store.template_rows import read_version
+from reconciler.store.template_rows import read_template, read_version
 from svckit.errors import AlreadyExists, FailedPrecondition, NotFound
 
 __all__ = ["PushIds", "Templates", "finish_import", "promote"]
@@ -62,7 +62,7 @@ class Templates:
         ids = None if organization_ids is None else [*organization_ids]
         async with self._database.read() as connection:
             rows = await connection.fetch(SQL.list_templates, ids, name)
-        return tuple(TemplateView(**dict(row)) for row in rows)
+        return tuple(map(read_template, rows))
 
     async def get(self, organization_id: UUID, name: str) -> TemplateView:
         """The template of that name; raises NotFound."""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from reconciler.core.views import AgentView, ClaimView, WorkspaceView
+from reconciler.core.views import AgentView, ClaimView, LifecycleView, WorkspaceView
 from reconciler.store.db import Connection
 from reconciler.store.queries import load_queries
 
@@ -93,4 +93,19 @@ def _read_workspace(r: asyncpg.Record, queue_position: int) -> WorkspaceView:
         )
         if r["claim_id"]
         else None,
+        lifecycle=None if r["is_system"] else _read_lifecycle(r),
+    )
+
+
+def _read_lifecycle(r: asyncpg.Record) -> LifecycleView:
+    return LifecycleView(
+        autostart_cron=r["autostart_schedule"] or "",
+        autostart_timezone=r["autostart_timezone"] or "",
+        ttl_seconds=r["ttl_seconds"] or 0,
+        deadline_at=r["deadline_at"],
+        max_deadline_at=r["max_deadline_at"],
+        dormant_at=r["dormant_at"],
+        deleting_at=r["deleting_at"],
+        last_used_at=r["last_used_at"],
+        next_start_at=r["next_start_at"],
     )

@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from reconciler.core.audit import AuditEntry
+from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.views import WorkspaceView
 from reconciler.store.audit import insert_audit
 from reconciler.store.db import Connection, Database
@@ -30,6 +31,7 @@ __all__ = [
 
 SQL = load_queries("workspaces")
 BUILDS = load_queries("builds")
+LIFECYCLE = load_queries("lifecycle")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +262,8 @@ class Workspaces:
                 )
             if audit is not None:
                 await insert_audit(connection, audit, now)
+            if transition == "start":
+                await connection.execute(LIFECYCLE.note_use, workspace_id, SYSTEM_USER_ID, now)
             return await insert_build(
                 connection,
                 row,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.core.lifecycle import TemplatePolicy
 from reconciler.core.templates import (
     ImportedOption,
     ImportedParameter,
@@ -18,7 +19,13 @@ from reconciler.wire.values import JOB_STATUSES, decode_parameters, encode_param
 from warmpool.control.v1 import templates_pb2 as control
 from warmpool.provisioner.v1 import provisioner_pb2 as provisioner
 
-__all__ = ["decode_import_result", "decode_push", "encode_template", "encode_version"]
+__all__ = [
+    "decode_import_result",
+    "decode_policy",
+    "decode_push",
+    "encode_template",
+    "encode_version",
+]
 
 
 def decode_push(header: control.PushTemplateHeader) -> Push:
@@ -95,6 +102,32 @@ def encode_template(template: TemplateView) -> control.Template:
         active_version_id="" if active is None else str(active),
         active_version_name=template.active_version_name,
         created_at=encode_time(template.created_at),
+        policy=_encode_policy(template.policy),
+    )
+
+
+def _encode_policy(policy: TemplatePolicy) -> control.TemplatePolicy:
+    return control.TemplatePolicy(
+        default_ttl_seconds=policy.default_ttl_seconds,
+        activity_bump_seconds=policy.activity_bump_seconds,
+        max_ttl_seconds=policy.max_ttl_seconds,
+        dormant_after_seconds=policy.dormant_after_seconds,
+        delete_dormant_after_seconds=policy.delete_dormant_after_seconds,
+        failure_ttl_seconds=policy.failure_ttl_seconds,
+        allow_autostart=policy.is_autostart_allowed,
+    )
+
+
+def decode_policy(policy: control.TemplatePolicy) -> TemplatePolicy:
+    """What a template's workspaces shall do; not judged yet."""
+    return TemplatePolicy(
+        default_ttl_seconds=policy.default_ttl_seconds,
+        activity_bump_seconds=policy.activity_bump_seconds,
+        max_ttl_seconds=policy.max_ttl_seconds,
+        dormant_after_seconds=policy.dormant_after_seconds,
+        delete_dormant_after_seconds=policy.delete_dormant_after_seconds,
+        failure_ttl_seconds=policy.failure_ttl_seconds,
+        is_autostart_allowed=policy.allow_autostart,
     )
 
 

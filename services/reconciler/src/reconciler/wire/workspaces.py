@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from reconciler.core.lifecycle import LifecycleChange
 from reconciler.core.pools import PoolMiss
-from reconciler.core.views import AgentView, ClaimView, WorkspaceView
+from reconciler.core.views import AgentView, ClaimView, LifecycleView, WorkspaceView
 from reconciler.wire.values import JOB_STATUSES, encode_time
 from svckit.errors import InvalidArgument
 from warmpool.common.v1 import types_pb2 as common
@@ -17,6 +18,7 @@ from warmpool.control.v1 import workspaces_pb2 as pb
 __all__ = [
     "POOL_MISSES",
     "POOL_MISS_MESSAGES",
+    "decode_lifecycle_change",
     "decode_page_token",
     "encode_page_token",
     "encode_workspace",
@@ -87,6 +89,33 @@ def encode_workspace(view: WorkspaceView) -> pb.Workspace:
         agents=map(_encode_agent, view.agents),
         claim=_encode_claim(view.claim) if view.claim else None,
         deleted_at=encode_time(view.deleted_at),
+        lifecycle=_encode_lifecycle(view.lifecycle) if view.lifecycle else None,
+    )
+
+
+def _encode_lifecycle(view: LifecycleView) -> pb.WorkspaceLifecycle:
+    return pb.WorkspaceLifecycle(
+        autostart_cron=view.autostart_cron,
+        autostart_timezone=view.autostart_timezone,
+        ttl_seconds=view.ttl_seconds,
+        deadline_at=encode_time(view.deadline_at),
+        max_deadline_at=encode_time(view.max_deadline_at),
+        dormant_at=encode_time(view.dormant_at),
+        deleting_at=encode_time(view.deleting_at),
+        last_used_at=encode_time(view.last_used_at),
+        next_start_at=encode_time(view.next_start_at),
+    )
+
+
+def decode_lifecycle_change(request: pb.SetWorkspaceLifecycleRequest) -> LifecycleChange:
+    """What to set; not judged yet."""
+    return LifecycleChange(
+        autostart_cron=request.autostart_cron if request.HasField("autostart_cron") else None,
+        autostart_timezone=request.autostart_timezone
+        if request.HasField("autostart_timezone")
+        else None,
+        ttl_seconds=request.ttl_seconds if request.HasField("ttl_seconds") else None,
+        is_dormant=request.dormant if request.HasField("dormant") else None,
     )
 
 

@@ -5,12 +5,14 @@
 -- $9 why no prebuild was used, $10 now, $11 build, $12 job, $13 version, $14 initiator, $15 stage, $16 reason, $17 parameters,
 -- $18 traceparent
 WITH template AS (
-    SELECT id, provisioner_type, provisioner_tags FROM templates WHERE id = $5 AND deleted_at IS NULL FOR KEY SHARE
+    SELECT id, provisioner_type, provisioner_tags, default_ttl_seconds FROM templates WHERE id = $5 AND deleted_at IS NULL FOR KEY SHARE
 ), workspace AS (
     INSERT INTO workspaces (id, organization_id, owner_id, name, template_id, preset_id, born_in_pool, request_id, pool_miss, created_at,
                             latest_build_id, latest_build_number, latest_transition, latest_job_id, latest_job_status,
-                            latest_template_version_id, latest_build_created_at)
-    SELECT $1, $2, $3, $4, template.id, $6, $7, $8, $9, $10, $11, 1, 'start', $12, 'pending', $13, $10 FROM template
+                            latest_template_version_id, latest_build_created_at, ttl_seconds, last_used_at)
+    SELECT $1, $2, $3, $4, template.id, $6, $7, $8, $9, $10, $11, 1, 'start', $12, 'pending', $13, $10,
+           CASE WHEN NOT $7 THEN template.default_ttl_seconds END, CASE WHEN NOT $7 THEN $10::timestamptz END
+    FROM template
     RETURNING id
 ), job AS (
     INSERT INTO jobs (id, organization_id, kind, provisioner_type, tags, template_version_id, initiator_id, is_system, traceparent,
@@ -61,14 +63,16 @@ SELECT b.id, b.workspace_id, b.transition, b.stage, w.latest_build_id, w.owner_i
 FROM workspace_builds b JOIN workspaces w ON w.id = b.workspace_id WHERE b.job_id = $1;
 
 -- name: finish_build
--- Shows the end of a job on its build and workspace; a succeeded delete ends the workspace.
+-- Shows the end of a job on its build and workspace; a succeeded delete ends the workspace, a succeeded stop its run.
 -- $1 job, $2 final status, $3 resources, $4 now
 WITH build AS (
     UPDATE workspace_builds SET finished_at = $4, resources = $3 WHERE job_id = $1
     RETURNING id, workspace_id, transition
 )
 UPDATE workspaces SET latest_job_status = $2, latest_build_finished_at = $4,
-       deleted_at = CASE WHEN build.transition = 'delete' AND $2 = 'succeeded' THEN $4 ELSE deleted_at END
+       deleted_at = CASE WHEN build.transition = 'delete' AND $2 = 'succeeded' THEN $4 ELSE deleted_at END,
+       deadline_at = CASE WHEN build.transition <> 'start' AND $2 = 'succeeded' THEN NULL ELSE deadline_at END,
+       max_deadline_at = CASE WHEN build.transition <> 'start' AND $2 = 'succeeded' THEN NULL ELSE max_deadline_at END
 FROM build WHERE workspaces.id = build.workspace_id AND workspaces.latest_build_id = build.id;
 
 -- name: forget_agents

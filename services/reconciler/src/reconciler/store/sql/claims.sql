@@ -1,11 +1,12 @@
 -- name: claim_prebuild
 -- Moves the oldest eligible prebuild of a preset to its claimant and queues the claim build, all or nothing. No row: none eligible.
 -- The entry in the audit log has the claim's id.
--- The lock is on the base row; whoever is too late sees it change hands and takes the next.
+-- The lock is on the base row; whoever is too late sees it change hands and takes the next. From here on its lifecycle is that of a new
+-- workspace; what is not set is null for a prebuild (prebuild_has_no_lifecycle), and the claim build's end sets the deadlines.
 -- $1 preset, $2 the pool's user, $3 claimant, $4 workspace name, $5 parameters, $6 initiator, $7 request id or null, $8 claim, $9 build,
 -- $10 job, $11 requested at, $12 now, $13 agents seen after, $14 traceparent
 WITH chosen AS (
-    SELECT w.id, b.parameters
+    SELECT w.id, b.parameters, t.default_ttl_seconds
     FROM workspaces w
     JOIN presets p ON p.id = w.preset_id
     JOIN templates t ON t.id = w.template_id
@@ -24,7 +25,7 @@ WITH chosen AS (
     LIMIT 1 FOR UPDATE OF w SKIP LOCKED
 ), moved AS (
     UPDATE workspaces w SET
-        owner_id = $3, name = $4, request_id = $7, last_used_at = $12,
+        owner_id = $3, name = $4, request_id = $7, last_used_at = $12, ttl_seconds = chosen.default_ttl_seconds,
         latest_build_id = $9, latest_build_number = w.latest_build_number + 1, latest_transition = 'start', latest_job_id = $10,
         latest_job_status = 'pending', latest_build_created_at = $12, latest_build_finished_at = NULL
     FROM chosen WHERE w.id = chosen.id
@@ -82,7 +83,7 @@ WITH asked AS MATERIALIZED (
     SELECT preset_id, count(*) AS wanted FROM turns GROUP BY preset_id
 ), chosen AS MATERIALIZED (
     SELECT m.* FROM demand d CROSS JOIN LATERAL (
-        SELECT w.preset_id, w.id, w.created_at, b.parameters
+        SELECT w.preset_id, w.id, w.created_at, b.parameters, t.default_ttl_seconds
         FROM workspaces w
         JOIN presets p ON p.id = w.preset_id
         JOIN templates t ON t.id = w.template_id
@@ -101,12 +102,12 @@ WITH asked AS MATERIALIZED (
         LIMIT d.wanted FOR UPDATE OF w SKIP LOCKED
     ) m
 ), given AS (
-    SELECT turns.*, c.id AS workspace_id, c.parameters AS built
+    SELECT turns.*, c.id AS workspace_id, c.parameters AS built, c.default_ttl_seconds
     FROM (SELECT chosen.*, row_number() OVER (PARTITION BY preset_id ORDER BY created_at, id) AS turn FROM chosen) c
     JOIN turns USING (preset_id, turn)
 ), moved AS (
     UPDATE workspaces w SET
-        owner_id = g.claimant_id, name = g.name, request_id = g.request_id, last_used_at = $12,
+        owner_id = g.claimant_id, name = g.name, request_id = g.request_id, last_used_at = $12, ttl_seconds = g.default_ttl_seconds,
         latest_build_id = g.build_id, latest_build_number = w.latest_build_number + 1, latest_transition = 'start',
         latest_job_id = g.job_id, latest_job_status = 'pending', latest_build_created_at = $12, latest_build_finished_at = NULL
     FROM given g WHERE w.id = g.workspace_id

@@ -2,7 +2,8 @@
 -- Lists templates by name.
 -- $1 organizations or null for all, $2 template name or null for all
 SELECT t.id, t.organization_id, t.name, t.provisioner_type, t.active_version_id, coalesce(v.name, '') AS active_version_name,
-       t.created_at
+       t.created_at, t.default_ttl_seconds, t.activity_bump_seconds, t.max_ttl_seconds, t.dormant_after_seconds,
+       t.delete_dormant_after_seconds, t.failure_ttl_seconds, t.is_autostart_allowed
 FROM templates t
 LEFT JOIN template_versions v ON v.id = t.active_version_id
 WHERE t.deleted_at IS NULL

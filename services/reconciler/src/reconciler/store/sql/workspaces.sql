@@ -7,6 +7,8 @@ SELECT w.id, w.organization_id, w.owner_id, u.username AS owner_name, u.is_syste
        coalesce(p.name, '') AS preset_name, w.preset_id, w.created_at, w.deleted_at, w.born_in_pool, w.pool_miss,
        b.id AS build_id, b.number, b.transition, b.job_id, b.template_version_id, v.name AS version_name, b.reason,
        b.created_at AS build_created_at, j.status AS job_status, j.error AS job_error,
+       w.autostart_schedule, w.autostart_timezone, w.ttl_seconds, w.deadline_at, w.max_deadline_at, w.dormant_at, w.deleting_at,
+       w.last_used_at, CASE WHEN t.is_autostart_allowed THEN w.next_start_at END AS next_start_at,
        c.id AS claim_id, c.requested_at, c.claimed_at, c.built_at, c.delivered_at, c.applied_at, c.error AS claim_error,
        (SELECT jsonb_agg(jsonb_build_object('id', a.id, 'name', a.name, 'lifecycle', a.lifecycle, 'last_seen_at', a.last_seen_at,
                'connected', a.last_seen_at > $11 AND (a.disconnected_at IS NULL OR a.disconnected_at < a.last_seen_at)) ORDER BY a.name)
@@ -38,6 +40,8 @@ SELECT w.id, w.organization_id, w.owner_id, u.username AS owner_name, u.is_syste
        coalesce(p.name, '') AS preset_name, w.preset_id, w.created_at, w.deleted_at, w.born_in_pool, w.pool_miss,
        b.id AS build_id, b.number, b.transition, b.job_id, b.template_version_id, v.name AS version_name, b.reason,
        b.created_at AS build_created_at, j.status AS job_status, j.error AS job_error,
+       w.autostart_schedule, w.autostart_timezone, w.ttl_seconds, w.deadline_at, w.max_deadline_at, w.dormant_at, w.deleting_at,
+       w.last_used_at, CASE WHEN t.is_autostart_allowed THEN w.next_start_at END AS next_start_at,
        c.id AS claim_id, c.requested_at, c.claimed_at, c.built_at, c.delivered_at, c.applied_at, c.error AS claim_error,
        (SELECT jsonb_agg(jsonb_build_object('id', a.id, 'name', a.name, 'lifecycle', a.lifecycle, 'last_seen_at', a.last_seen_at,
                'connected', a.last_seen_at > $2 AND (a.disconnected_at IS NULL OR a.disconnected_at < a.last_seen_at)) ORDER BY a.name)
