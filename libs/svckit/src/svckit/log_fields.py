@@ -73,6 +73,10 @@ class LogFields(TypedDict, total=False):
     presets_total: int
     presets_reconciled: int
     created: int
+    started: int
+    stopped: int
+    dormant: int
+    woken: int
     deleted: int
     cancelled: int
     failed: int

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["POOL_LOCK", "REAPER_LOCK"]
+__all__ = ["LIFECYCLE_LOCK", "POOL_LOCK", "REAPER_LOCK"]
 
 POOL_LOCK: Final = 0x5741_524D_0002
 REAPER_LOCK: Final = 0x5741_524D_0003
+LIFECYCLE_LOCK: Final = 0x5741_524D_0004

@@ -17,8 +17,9 @@ from reconciler.core.templates import TemplateView, Upload, check_push, check_ve
 from reconciler.rpc.principals import calling_actor, calling_user
 from reconciler.store.db import Database
 from reconciler.store.identity import Identities
+from reconciler.store.lifecycle import Lifecycles
 from reconciler.store.templates import PushIds, Templates
-from reconciler.wire.templates import decode_push, encode_template, encode_version
+from reconciler.wire.templates import decode_policy, decode_push, encode_template, encode_version
 from reconciler.wire.values import decode_uuid
 from svckit.errors import InvalidArgument, NotFound, PermissionDenied
 from svckit.log import get_logger
@@ -39,6 +40,7 @@ class TemplateServicer(rpc.TemplateServiceServicer):
         self, database: Database, hints: Hints, clock: Clock, new_id: Callable[[], UUID]
     ) -> None:
         self._templates = Templates(database)
+        self._lifecycles = Lifecycles(database)
         self._identities = Identities(database)
         self._hints = hints
         self._clock = clock
@@ -147,6 +149,18 @@ class TemplateServicer(rpc.TemplateServiceServicer):
         LOG.info("a template version was promoted", template_name=template.name, version=version)
         promoted = await self._templates.get(template.organization_id, template.name)
         return pb.PromoteTemplateVersionResponse(template=encode_template(promoted))
+
+    async def SetTemplatePolicy(
+        self, request: pb.SetTemplatePolicyRequest, context: object
+    ) -> pb.SetTemplatePolicyResponse:
+        template = await self._get(request.organization, request.template, "template.update")
+        policy = decode_policy(request.policy)
+        await self._lifecycles.set_policy(
+            template, policy, calling_actor(self._new_id()), self._clock.now()
+        )
+        LOG.info("a template's policy was set", template_name=template.name)
+        changed = await self._templates.get(template.organization_id, template.name)
+        return pb.SetTemplatePolicyResponse(template=encode_template(changed))
 
     async def DeleteTemplate(
         self, request: pb.DeleteTemplateRequest, context: object

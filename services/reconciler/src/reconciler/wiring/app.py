@@ -19,6 +19,7 @@ from reconciler.core.checks import Check
 from reconciler.core.pools import PoolSettings, concurrency_limit
 from reconciler.loops.claims import ClaimBatches
 from reconciler.loops.hints import BusHints
+from reconciler.loops.lifecycle import LifecycleLoop
 from reconciler.loops.listen import listen
 from reconciler.loops.metrics import MetricsLoop, PoolMetrics
 from reconciler.loops.outbox import OutboxLoop
@@ -27,12 +28,12 @@ from reconciler.loops.reaper import Reaper, ReaperSettings
 from reconciler.rpc.authorizer import TokenAuthorizer
 from reconciler.rpc.creation import Creation
 from reconciler.rpc.gateway import GatewayServicer
+from reconciler.rpc.lifecycle import LivingWorkspaceServicer
 from reconciler.rpc.people import PeopleServicer
 from reconciler.rpc.pools import PoolServicer
 from reconciler.rpc.provisioner import ProvisionerServicer, ProvisionerSettings
 from reconciler.rpc.system import SystemServicer
 from reconciler.rpc.templates import TemplateServicer
-from reconciler.rpc.workspaces import WorkspaceServicer
 from reconciler.store.builds import JobEnds
 from reconciler.store.cipher import StateCipher
 from reconciler.store.claims import WorkspaceMaker
@@ -40,6 +41,7 @@ from reconciler.store.db import Database, open_database
 from reconciler.store.gateway import Agents
 from reconciler.store.identity import Identities, ensure_bootstrap
 from reconciler.store.jobs import JobQueue
+from reconciler.store.lifecycle import Lifecycles
 from reconciler.store.metrics import Measures
 from reconciler.store.migrate import migrate
 from reconciler.store.offers import Offers
@@ -143,6 +145,17 @@ async def _serve(
         tick_seconds=settings.reconcile_tick_seconds,
         observer=instruments,
     )
+    lifecycles = Lifecycles(database)
+    lifecycle_loop = LifecycleLoop(
+        database,
+        lifecycles,
+        hints,
+        clock,
+        entropy,
+        new_id,
+        concurrency=max(1, concurrency_limit(settings.database_pool_max) // 2),
+        tick_seconds=settings.lifecycle_tick_seconds,
+    )
     figures = MetricsLoop(pools, Measures(database), instruments, clock, entropy, pool_settings)
     reaper = Reaper(
         database,
@@ -176,8 +189,18 @@ async def _serve(
         loops.stopping,
     )
     templates = TemplateServicer(database, hints, clock, new_id)
-    users = WorkspaceServicer(
-        creation, offers, workspaces, queue, ends, hints, hints, clock, new_id, loops.stopping
+    users = LivingWorkspaceServicer(
+        creation,
+        offers,
+        workspaces,
+        lifecycles,
+        queue,
+        ends,
+        hints,
+        hints,
+        clock,
+        new_id,
+        loops.stopping,
     )
     operators = PoolServicer(pools, hints, hints, clock, new_id, pool_settings, loops.stopping)
     gateway = GatewayServicer(Agents(database, agent_timeout=agent_timeout), hints, clock)
@@ -208,6 +231,7 @@ async def _serve(
     loops.start("outbox", outbox.run)
     loops.start("reaper", reaper.run)
     loops.start("pool", pool_loop.run)
+    loops.start("lifecycle", lifecycle_loop.run)
     loops.start("metrics", figures.run)
     port = await server.start()
     write_port_file(settings.port_file, port)

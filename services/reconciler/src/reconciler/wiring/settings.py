@@ -85,6 +85,12 @@ class ReconcilerSettings(ServiceSettings):
     reaper_tick_seconds: float = Field(
         default=5.0, ge=0.1, le=600, description="Between two looks for silent jobs"
     )
+    lifecycle_tick_seconds: float = Field(
+        default=15.0,
+        ge=0.1,
+        le=3600,
+        description="Between two looks for workspaces that are due by themselves",
+    )
     pool_backoff_seconds: float = Field(
         default=60.0, ge=0, le=86400, description="Backoff per recent failure of a pool"
     )
