@@ -18,11 +18,13 @@ from reconciler.core.pools import PoolSettings
 from reconciler.loops.hints import BusHints
 from reconciler.rpc.authorizer import TokenAuthorizer
 from reconciler.rpc.creation import Creation
+from reconciler.rpc.lifecycle import LivingWorkspaceServicer
 from reconciler.rpc.people import PeopleServicer
 from reconciler.rpc.pools import PoolServicer
 from reconciler.rpc.system import SystemServicer
-from reconciler.rpc.workspaces import WorkspaceServicer
+from reconciler.rpc.templates import TemplateServicer
 from reconciler.store.identity import Identities, ensure_bootstrap
+from reconciler.store.lifecycle import Lifecycles
 from reconciler.store.offers import Offers
 from svckit.auth import hash_token
 from svckit.channel import open_channel
@@ -35,6 +37,7 @@ from warmpool.control.v1 import (
     people_pb2_grpc,
     pools_pb2_grpc,
     system_pb2_grpc,
+    templates_pb2_grpc,
     workspaces_pb2_grpc,
 )
 
@@ -61,6 +64,7 @@ class Stubs:
     people: people_pb2_grpc.PeopleServiceStub
     pools: pools_pb2_grpc.PoolServiceStub
     system: system_pb2_grpc.SystemServiceStub
+    templates: templates_pb2_grpc.TemplateServiceStub
     workspaces: workspaces_pb2_grpc.WorkspaceServiceStub
 
 
@@ -95,6 +99,7 @@ class Office:
             people=people_pb2_grpc.PeopleServiceStub(channel),
             pools=pools_pb2_grpc.PoolServiceStub(channel),
             system=system_pb2_grpc.SystemServiceStub(channel),
+            templates=templates_pb2_grpc.TemplateServiceStub(channel),
             workspaces=workspaces_pb2_grpc.WorkspaceServiceStub(channel),
         )
 
@@ -175,10 +180,12 @@ async def serve_office(world: PoolWorld) -> AsyncGenerator[Office]:
     )
     authorizer = TokenAuthorizer(Identities(world.database), clock)
     people = PeopleServicer(world.database, clock, new_id, new_token, authorizer.forget)
-    workspaces = WorkspaceServicer(
+    templates = TemplateServicer(world.database, hints, clock, new_id)
+    workspaces = LivingWorkspaceServicer(
         creation,
         offers,
         world.workspaces,
+        Lifecycles(world.database),
         world.queue,
         world.ends,
         hints,
@@ -195,6 +202,7 @@ async def serve_office(world: PoolWorld) -> AsyncGenerator[Office]:
             lambda s: people_pb2_grpc.add_PeopleServiceServicer_to_server(people, s),
             lambda s: pools_pb2_grpc.add_PoolServiceServicer_to_server(pools, s),
             lambda s: system_pb2_grpc.add_SystemServiceServicer_to_server(system, s),
+            lambda s: templates_pb2_grpc.add_TemplateServiceServicer_to_server(templates, s),
             lambda s: workspaces_pb2_grpc.add_WorkspaceServiceServicer_to_server(workspaces, s),
         ],
         authorizer,

@@ -12,12 +12,15 @@ import itertools
 import json
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from reconciler.core.aftermath import Aftermath
+from reconciler.core.audit import Actor
 from reconciler.core.builds import BuiltAgent, BuiltWorkspace
 from reconciler.core.identity import DEFAULT_ORGANIZATION_ID, SYSTEM_USER_ID
 from reconciler.core.jobs import AcquiredJob
+from reconciler.core.lifecycle import TemplatePolicy
 from reconciler.core.names import prebuild_name
 from reconciler.store.builds import JobEnds
 from reconciler.store.cipher import StateCipher
@@ -25,7 +28,9 @@ from reconciler.store.claims import NewIds, Wanted, WorkspaceMaker
 from reconciler.store.db import Connection, Database
 from reconciler.store.gateway import Agents, ReinitStep
 from reconciler.store.jobs import JobQueue, Worker
+from reconciler.store.lifecycle import Lifecycles
 from reconciler.store.pools import Pools
+from reconciler.store.templates import Templates
 from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
 from testkit.clock import SettableClock
@@ -73,6 +78,8 @@ class PoolWorld:
         self.tfstates = Tfstates(database, StateCipher([b"k" * 32]))
         self.ends = JobEnds(database)
         self.maker = WorkspaceMaker(database, agent_timeout=AGENT_TIMEOUT)
+        self.lifecycles = Lifecycles(database)
+        self.templates = Templates(database)
         self.agents = Agents(database, agent_timeout=AGENT_TIMEOUT)
         self.workspaces = Workspaces(database, agent_timeout=AGENT_TIMEOUT)
         self.pools = Pools(
@@ -265,6 +272,24 @@ class PoolWorld:
         """Ada claims; the workspace, or None."""
         claimed = await self.maker.claim(self.wanted(), new_ids(), self.clock.now())
         return None if claimed is None else claimed.view.id
+
+    async def own_workspace(self) -> UUID:
+        """A workspace of ada's that was claimed and runs."""
+        await self.ready_prebuild()
+        workspace_id = await self.claim()
+        assert workspace_id is not None
+        await self.complete(await self.acquire())
+        return workspace_id
+
+    async def set_policy(self, **changes: Any) -> None:
+        """Sets fields of the template's policy; the others are as if nobody had set them."""
+        (template,) = await self.templates.list(None, "dev")
+        await self.lifecycles.set_policy(
+            template,
+            TemplatePolicy(**changes),
+            Actor(user_id=self.ada, audit_id=uuid4()),
+            self.clock.now(),
+        )
 
     async def record(self, token: bytes, claim_id: UUID, step: str) -> bool:
         """An agent's step with a claim; whether it was the agent's."""
