@@ -118,7 +118,7 @@ async def test_a_warm_create_waits_for_the_agent_and_shows_every_step(
         "  start build succeeded, agent runs under its new owner",
         "step       ms since requested  ms since last  meaning",
         "requested                 0.0              -  the request arrived",
-        "claimed                   2.0           +2.0  the workspace changed hands, durably",
+        "claimed                   2.0           +2.0  the workspace changed hands",
         "built                   150.0         +148.0  its claim build succeeded",
         "delivered               151.5           +1.5  every agent was sent the claim",
         "applied                 230.0          +78.5  every agent runs under its new owner",

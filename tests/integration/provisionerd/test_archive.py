@@ -76,6 +76,7 @@ def test_files_and_directories_are_unpacked(target: Path) -> None:
         (gzip.compress(b"no tar" * 200), "the template's archive is damaged"),
         (pack(a_member("a", size=900))[:60], "the template's archive is damaged"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_a_template_must_not_hold_is_refused(
     archive: bytes, message: str, target: Path

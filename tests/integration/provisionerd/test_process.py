@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -106,7 +107,7 @@ class Machine:
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
         page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=5).read())
         lines = [line for line in page.decode().splitlines() if not line.startswith("#")]
-        return {line.partition("{")[0]: float(line.rpartition(" ")[2]) for line in lines}
+        return {re.split("[{ ]", line)[0]: float(line.rpartition(" ")[2]) for line in lines}
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ async def test_who_waits_when_it_ends_is_told_to_repeat(world: PoolWorld) -> Non
 
 async def _claim(claims: ClaimBatches, world: PoolWorld, wanted: Wanted) -> UUID | str | None:
     try:
-        return show(await claims.claim(wanted, new_ids(), world.clock.now()))
+        return show(await claims.claim(wanted, new_ids()))
     except AlreadyExists as error:
         return error.reason
 
@@ -213,7 +213,7 @@ async def _claim(claims: ClaimBatches, world: PoolWorld, wanted: Wanted) -> UUID
 async def _raise_claim(claims: ClaimBatches, world: PoolWorld) -> Exception:
     ids: NewIds = new_ids()
     try:
-        await claims.claim(world.wanted(), ids, world.clock.now())
+        await claims.claim(world.wanted(), ids)
     except Unavailable as error:
         return error
     raise AssertionError("it was served")

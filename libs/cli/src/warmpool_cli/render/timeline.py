@@ -20,7 +20,7 @@ __all__ = ["TimelineStep", "build_timeline", "timeline_json", "timeline_table"]
 
 _MEANING = {
     "requested": "the request arrived",
-    "claimed": "the workspace changed hands, durably",
+    "claimed": "the workspace changed hands",
     "built": "its claim build succeeded",
     "delivered": "every agent was sent the claim",
     "applied": "every agent runs under its new owner",

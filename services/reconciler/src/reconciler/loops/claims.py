@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from reconciler.store.claims import Claimed, NewIds, Wanted, WorkspaceMaker
@@ -37,7 +36,6 @@ IDLE_SECONDS = 60.0
 class _Asked:
     wanted: Wanted
     ids: NewIds
-    now: datetime
     answer: asyncio.Future[Claimed | None]
 
 
@@ -50,12 +48,12 @@ class ClaimBatches:
         self._waiting: deque[_Asked] = deque()
         self._nudge = Nudge()
 
-    async def claim(self, wanted: Wanted, ids: NewIds, now: datetime) -> Claimed | None:
+    async def claim(self, wanted: Wanted, ids: NewIds) -> Claimed | None:
         """Moves the oldest eligible prebuild of the preset; None if there is none.
 
         Raises AlreadyExists for a name the owner uses, or a request id that has been served.
         """
-        asked = _Asked(wanted, ids, now, asyncio.get_running_loop().create_future())
+        asked = _Asked(wanted, ids, asyncio.get_running_loop().create_future())
         self._waiting.append(asked)
         self._nudge.set()
         return await asked.answer
@@ -79,7 +77,7 @@ class ClaimBatches:
     async def _serve(self, batch: list[_Asked]) -> None:
         try:
             results = await self._maker.claim_many(
-                [(asked.wanted, asked.ids) for asked in batch], max(asked.now for asked in batch)
+                [(asked.wanted, asked.ids) for asked in batch], self._clock.now()
             )
         except asyncio.CancelledError:
             _refuse(batch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -45,6 +46,7 @@ class Request:
     request_id: str
     owner_id: UUID
     initiator_id: UUID
+    requested_at: datetime
     traceparent: str
 
 
@@ -122,7 +124,7 @@ class Creation:
             return None
 
         async def act(wanted: Wanted) -> Outcome | None:
-            claimed = await self._claimer.claim(wanted, self._ids(), self._clock.now())
+            claimed = await self._claimer.claim(wanted, self._ids())
             if claimed is None:
                 return None
             self._hints.job_posted(
@@ -174,7 +176,7 @@ class Creation:
             name=request.name or make_name(self._new_id()),
             parameters=plan.values,
             request_id=request.request_id or None,
-            requested_at=self._clock.now(),
+            requested_at=request.requested_at,
             traceparent=request.traceparent,
         )
 

@@ -85,6 +85,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
     async def CreateWorkspace(
         self, request: pb.CreateWorkspaceRequest, context: object
     ) -> pb.CreateWorkspaceResponse:
+        requested_at = self._clock.now()
         caller = calling_user()
         if len(request.request_id) > REQUEST_ID_CHARS_MAX or "\0" in request.request_id:
             raise InvalidArgument(
@@ -117,6 +118,7 @@ class WorkspaceServicer(rpc.WorkspaceServiceServicer):
                 request_id=request.request_id,
                 owner_id=owner_id,
                 initiator_id=caller.user_id,
+                requested_at=requested_at,
                 traceparent=current_traceparent(),
             ),
             offer,

@@ -86,7 +86,7 @@ class PastRequest:
 class Claimer(Protocol):
     """Makes claims; `WorkspaceMaker.claim` says what that means."""
 
-    async def claim(self, wanted: Wanted, ids: NewIds, now: datetime) -> Claimed | None:
+    async def claim(self, wanted: Wanted, ids: NewIds) -> Claimed | None:
         """Moves the oldest eligible prebuild of the preset; None if there is none."""
         ...
 
