@@ -167,6 +167,16 @@ async def test_a_token_that_is_not_known(cli: Cli, elsewhere: Path):
             "give names and values as text",
         ),
         (
+            ("schedule", "explain", "* 8 * * *=99999999999"),
+            "the schedule '* 8 * * *=99999999999' asks for more than 1,000,000",
+            "give a smaller count",
+        ),
+        (
+            ("up", "--log-level", "LOUD"),
+            "--log-level 'LOUD' is not known",
+            "give one of DEBUG, INFO, WARNING, ERROR",
+        ),
+        (
             ("list", "--owner", "a", "--all"),
             "--owner and --all are given, and --all means every owner",
             "give one of them",

@@ -222,6 +222,7 @@ async def _serve(token: str) -> None:
         control.on(
             "GetSystem", system_pb2.GetSystemResponse(version="0.1.0", provisioners=[worker])
         )
+        control.on("ListPools", pools_pb2.ListPoolsResponse())
         control.on("WhoAmI", system_pb2.WhoAmIResponse(username="admin", roles=["owner"]))
         part = port_file.with_suffix(".part")
         part.write_text(control.address.rpartition(":")[2] + "\n")

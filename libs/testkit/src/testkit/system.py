@@ -7,6 +7,7 @@ find is found within a test. Templates are for the process provisioner.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncGenerator, Mapping
@@ -41,6 +42,7 @@ __all__ = ["SWEEP_SECONDS", "RunningSystem", "run_system"]
 SWEEP_SECONDS = 2.0
 """How often the gateway looks at every waiting agent, whether or not it was told anything."""
 CALL_SECONDS = 20.0
+IMPORT_SECONDS = 30.0
 RUNS_FILE = "runs.log"
 
 _SHORT_PAUSES: Mapping[str, Mapping[str, str]] = {
@@ -107,14 +109,15 @@ class RunningSystem:
     # --- Templates and pools -------------------------------------------------------------------
 
     async def push(self, name: str, template: str) -> None:
-        """Imports and promotes the text of a `warmpool.toml`; raises if its import fails."""
+        """Imports and promotes the text of a `warmpool.toml`; raises if that fails or takes long."""
         directory = self.layout.root / "templates" / f"{name}-{uuid4().hex[:8]}"
         directory.mkdir(parents=True)
         (directory / "warmpool.toml").write_text(template)
         header = PushTemplateHeader(template=name, provisioner_type="process", promote=True)
         archive = pack_template(directory)
-        pushed = await upload_template(self.client, header, archive.content, lambda _sent: None)
-        await follow_import(self.client, pushed.version, lambda _line: None)
+        async with asyncio.timeout(IMPORT_SECONDS):
+            pushed = await upload_template(self.client, header, archive.content, lambda _sent: None)
+            await follow_import(self.client, pushed.version, lambda _line: None)
 
     async def pool(self, template: str) -> Pool:
         """The pool of the template's active version; it must have exactly one."""

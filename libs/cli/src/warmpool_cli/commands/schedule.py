@@ -22,7 +22,11 @@ _Schedules = Annotated[list[str], typer.Argument(metavar="CRON=N...", help=EXPLA
 _Timezone = Annotated[
     str, typer.Option("--timezone", "--tz", help="IANA time zone, for example Europe/Berlin.")
 ]
-_Instances = Annotated[int, typer.Option("--instances", min=0, help="Size when none matches.")]
+INSTANCES_MAX = 1_000_000
+"""Far above what a pool may have; the server judges closer."""
+_Instances = Annotated[
+    int, typer.Option("--instances", min=0, max=INSTANCES_MAX, help="Size when none matches.")
+]
 _Windows = Annotated[int, typer.Option("--windows", min=1, max=50, help="How many to list.")]
 
 
@@ -61,5 +65,9 @@ def read_schedule(text: str) -> Schedule:
         raise UsageInvalid(
             f"the schedule {text!r} is not CRON=N",
             'give a cron expression and a count, for example "* 8-18 * * 1-5=5"',
+        )
+    if len(count.strip()) > len(str(INSTANCES_MAX)) or int(count) > INSTANCES_MAX:
+        raise UsageInvalid(
+            f"the schedule {text!r} asks for more than {INSTANCES_MAX:,}", "give a smaller count"
         )
     return Schedule(cron=cron.strip(), instances=int(count))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from embedded import DirectoryInUse, find_free_port
 from warmpool_cli.connection import STATE_DIRECTORY
+from warmpool_cli.errors import UsageInvalid
 from warmpool_cli.invocation import Invocation, add_command
 from warmpool_cli.local.environment import LocalSettings
 from warmpool_cli.local.layout import Layout
@@ -19,6 +21,8 @@ from warmpool_cli.local.terraform import find_terraform
 from warmpool_cli.render.tables import facts_table
 
 __all__ = ["register"]
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 _Directory = Annotated[Path, typer.Option("--dir", help="Where everything is kept.")]
 _Port = Annotated[
@@ -49,6 +53,10 @@ async def up(
     log_level: _LogLevel = "INFO",
 ) -> None:
     """Run the whole system on this machine until Ctrl-C: Postgres, NATS and all services."""
+    if log_level not in LOG_LEVELS:
+        raise UsageInvalid(
+            f"--log-level {log_level!r} is not known", f"give one of {', '.join(LOG_LEVELS)}"
+        )
     layout = Layout(directory.absolute())
     settings = LocalSettings(
         port=port or find_free_port(),
@@ -75,8 +83,19 @@ async def up(
     except DirectoryInUse:
         raise  # what runs there is another's, and goes on
     except BaseException:
-        call.output.say(f"stopped; its files stay in {layout.root}")
+        if layout.root.exists():
+            call.output.say(f"stopped; its files stay in {layout.root}")
         raise
+
+
+def _reached_by(call: Invocation, system: LocalSystem) -> str:
+    """What other commands need to be told; nothing if they find the connection file."""
+    if system.layout.root == call.directory / STATE_DIRECTORY:
+        return ""
+    return (
+        f"WARMPOOL_ADDRESS={system.settings.address} "
+        f"WARMPOOL_TOKEN_FILE={shlex.quote(str(system.layout.owner_token_file))} "
+    )
 
 
 def _announce(call: Invocation, system: LocalSystem) -> None:
@@ -100,7 +119,10 @@ def _announce(call: Invocation, system: LocalSystem) -> None:
                 ("your token (admin)", str(layout.owner_token_file)),
                 ("builds", ", ".join(settings.provisioner_types)),
                 ("logs", str(layout.services / "logs")),
-                ("in another terminal", "warmpool template push DIRECTORY, warmpool create NAME"),
+                (
+                    "in another terminal",
+                    f"{_reached_by(call, system)}warmpool template push DIRECTORY",
+                ),
                 ("to stop", f"Ctrl-C, or kill {os.getpid()}"),
             ]
         )

@@ -27,6 +27,7 @@ from warmpool_cli.local.environment import (
 from warmpool_cli.local.keeping import keep_running
 from warmpool_cli.local.layout import Layout
 from warmpool_cli.local.readiness import wait_for_provisioner
+from warmpool_cli.local.renewal import renew_pools
 
 __all__ = ["GATEWAY", "LocalSystem", "ServiceModules", "StepReport", "run_local_system"]
 
@@ -130,6 +131,7 @@ async def run_local_system(
             client, settings.provisioner_types, clock, READY_SECONDS
         )
         took("provisioner connected")
+        await renew_pools(client, note)
         ending.callback(layout.connection_file.unlink, missing_ok=True)
         stored = ConnectionFile(
             address=settings.address,

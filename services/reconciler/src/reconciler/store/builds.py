@@ -15,15 +15,8 @@ from uuid import UUID
 
 import asyncpg
 
-from bus.events import PrebuildClaimed, encode_event
-from bus.subjects import claims_subject
 from reconciler.core.aftermath import Aftermath
-from reconciler.core.builds import (
-    BuiltWorkspace,
-    LogLine,
-    describe_rehearsal,
-    describe_replacements,
-)
+from reconciler.core.builds import BuiltWorkspace, LogLine
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import (
     Fail,
@@ -41,14 +34,13 @@ from reconciler.store.db import Connection, Database
 from reconciler.store.jobs import SQL as JOBS
 from reconciler.store.jobs import SilentJob, hold_attempt, insert_lines
 from reconciler.store.queries import load_queries
+from reconciler.store.settling import settle_claim, tell_of_rehearsal
 from reconciler.store.templates import finish_import
 from svckit.errors import FailedPrecondition, NotFound
 
 __all__ = ["JobEnds"]
 
 SQL = load_queries("builds")
-OUTBOX = load_queries("outbox")
-POOLS = load_queries("pools")
 CLAIM_ATTEMPTS_MAX = 3
 
 
@@ -81,7 +73,7 @@ class JobEnds:
             await _store_agents(connection, build, built, now)
             end = _Ending(connection, job, now)
             await end.finish(JobEvent.SUCCEEDED, resources=built.resources)
-            deliverable = build["transition"] == "start" and await _settle_claim(
+            deliverable = build["transition"] == "start" and await settle_claim(
                 connection, build["workspace_id"], built.replacements, now
             )
             rehearsal = await connection.fetchval(
@@ -140,7 +132,7 @@ class JobEnds:
                 return None
             _expect(job, JobKind.DRY_RUN)
             await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
-            await _tell_of_rehearsal(connection, job_id, replacements, now)
+            await tell_of_rehearsal(connection, job_id, replacements, now)
             end = _Ending(connection, job, now)
             await end.finish(JobEvent.SUCCEEDED)
             return end.aftermath(None)
@@ -345,62 +337,6 @@ async def _store_agents(
             raise FailedPrecondition(
                 f"agent {agent.id} belongs to another workspace", reason="AGENT_ID_TAKEN"
             )
-
-
-async def _settle_claim(
-    connection: Connection,
-    workspace_id: UUID,
-    replacements: Sequence[tuple[str, Sequence[str]]],
-    now: datetime,
-) -> bool:
-    claim = await connection.fetchrow(SQL.settle_claim, workspace_id, now, bool(replacements))
-    if claim is None:
-        return False
-    if replacements:
-        names = await connection.fetchrow(SQL.get_claim_names, claim["id"])
-        assert names is not None
-        await connection.execute(
-            POOLS.notify_once,
-            f"claim.resources_replaced/{claim['id']}",
-            claim["preset_id"],
-            "claim.resources_replaced",
-            describe_replacements(replacements, **names),
-            now,
-        )
-    event = PrebuildClaimed(
-        workspace_id=str(claim["workspace_id"]),
-        owner_id=str(claim["claimant_id"]),
-        reason="prebuild_claimed",
-        claim_id=str(claim["id"]),
-    )
-    await connection.execute(
-        OUTBOX.insert_outbox, claims_subject(event.workspace_id), encode_event(event), now
-    )
-    return True
-
-
-async def _tell_of_rehearsal(
-    connection: Connection,
-    job_id: UUID,
-    replacements: Sequence[tuple[str, Sequence[str]]],
-    now: datetime,
-) -> None:
-    names = await connection.fetchrow(SQL.get_rehearsal_names, job_id)
-    if names is None or not replacements:
-        return
-    await connection.execute(
-        POOLS.notify_once,
-        f"claim.would_replace/{names['preset_id']}",
-        names["preset_id"],
-        "claim.would_replace",
-        describe_rehearsal(
-            replacements,
-            template=names["template"],
-            version=names["version"],
-            preset=names["preset"],
-        ),
-        now,
-    )
 
 
 def _expect(job: asyncpg.Record, kind: JobKind) -> None:

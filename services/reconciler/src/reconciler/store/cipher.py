@@ -8,6 +8,8 @@ with it, so one workspace's tfstate cannot be passed off as another's by whoever
 
 What is not promised: a row without the mark was stored before there was a key, and is read as it
 is; so who can write rows can replace a tfstate with one in clear, but not read one.
+What an agent is told to run, its environment included, is stored as readable JSON: a template hands
+secrets to agents by other ways than `env`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,81 @@
+"""What the end of a build or a dry run means for claims, within the transaction that records it.
+
+Promises: a claim becomes deliverable together with the outbox row that says so; template admins are
+told once of a claim that replaced what was warmed, and once of a rehearsal that found it would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from bus.events import PrebuildClaimed, encode_event
+from bus.subjects import claims_subject
+from reconciler.core.builds import describe_rehearsal, describe_replacements
+from reconciler.store.db import Connection
+from reconciler.store.queries import load_queries
+
+__all__ = ["settle_claim", "tell_of_rehearsal"]
+
+SQL = load_queries("builds")
+OUTBOX = load_queries("outbox")
+POOLS = load_queries("pools")
+
+
+async def settle_claim(
+    connection: Connection,
+    workspace_id: UUID,
+    replacements: Sequence[tuple[str, Sequence[str]]],
+    now: datetime,
+) -> bool:
+    """Makes a workspace's claim deliverable; whether there was one to settle."""
+    claim = await connection.fetchrow(SQL.settle_claim, workspace_id, now, bool(replacements))
+    if claim is None:
+        return False
+    if replacements:
+        names = await connection.fetchrow(SQL.get_claim_names, claim["id"])
+        assert names is not None
+        await connection.execute(
+            POOLS.notify_once,
+            f"claim.resources_replaced/{claim['id']}",
+            claim["preset_id"],
+            "claim.resources_replaced",
+            describe_replacements(replacements, **names),
+            now,
+        )
+    event = PrebuildClaimed(
+        workspace_id=str(claim["workspace_id"]),
+        owner_id=str(claim["claimant_id"]),
+        reason="prebuild_claimed",
+        claim_id=str(claim["id"]),
+    )
+    await connection.execute(
+        OUTBOX.insert_outbox, claims_subject(event.workspace_id), encode_event(event), now
+    )
+    return True
+
+
+async def tell_of_rehearsal(
+    connection: Connection,
+    job_id: UUID,
+    replacements: Sequence[tuple[str, Sequence[str]]],
+    now: datetime,
+) -> None:
+    """Notes what a rehearsed claim would replace; nothing for any other dry run."""
+    names = await connection.fetchrow(SQL.get_rehearsal_names, job_id)
+    if names is None or not replacements:
+        return
+    await connection.execute(
+        POOLS.notify_once,
+        f"claim.would_replace/{names['preset_id']}",
+        names["preset_id"],
+        "claim.would_replace",
+        describe_rehearsal(
+            replacements,
+            template=names["template"],
+            version=names["version"],
+            preset=names["preset"],
+        ),
+        now,
+    )
