@@ -23,6 +23,7 @@ from reconciler.rpc.people import PeopleServicer
 from reconciler.rpc.pools import PoolServicer
 from reconciler.rpc.system import SystemServicer
 from reconciler.rpc.templates import TemplateServicer
+from reconciler.store.claims import Claimed, NewIds, Wanted
 from reconciler.store.identity import Identities, ensure_bootstrap
 from reconciler.store.lifecycle import Lifecycles
 from reconciler.store.offers import Offers
@@ -77,6 +78,17 @@ class Ids:
     def __call__(self) -> UUID:
         """The next one."""
         return UUID(int=next(self._numbers))
+
+
+class OneByOne:
+    """Makes each claim by itself, at once."""
+
+    def __init__(self, world: PoolWorld) -> None:
+        self._world = world
+
+    async def claim(self, wanted: Wanted, ids: NewIds) -> Claimed | None:
+        """Moves the oldest eligible prebuild of the preset; None if there is none."""
+        return await self._world.maker.claim(wanted, ids, self._world.clock.now())
 
 
 class Office:
@@ -176,7 +188,7 @@ async def serve_office(world: PoolWorld) -> AsyncGenerator[Office]:
     hints, clock, stopping = BusHints(MemoryBus()), world.clock, asyncio.Event()
     offers = Offers(world.workspaces, clock)
     creation = Creation(
-        world.maker, world.maker, world.workspaces, offers, world.pools, hints, clock, new_id
+        world.maker, OneByOne(world), world.workspaces, offers, world.pools, hints, clock, new_id
     )
     authorizer = TokenAuthorizer(Identities(world.database), clock)
     people = PeopleServicer(world.database, clock, new_id, new_token, authorizer.forget)
