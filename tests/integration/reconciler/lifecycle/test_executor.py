@@ -10,7 +10,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from reconciler.core.imports import to_rows
 from reconciler.core.lifecycle import LifecycleChange
+from reconciler.core.templates import ImportedParameter
 from reconciler.loops.leadership import LIFECYCLE_LOCK
 from reconciler.loops.lifecycle import LifecycleLoop, LifecyclePass
 from testkit.eventually import eventually
@@ -214,22 +216,7 @@ async def test_who_cannot_be_started_holds_up_nobody_and_is_left_alone(world: Po
     await world.execute(
         "UPDATE template_versions SET parameters = $2 WHERE id = $1",
         version_id,
-        [
-            {
-                "name": "size",
-                "type": "string",
-                "default_value": "",
-                "has_default": False,
-                "mutable": True,
-                "ephemeral": False,
-                "options": [],
-                "validation_regex": "",
-                "validation_error": "",
-                "validation_min": None,
-                "validation_max": None,
-                "validation_monotonic": "",
-            }
-        ],
+        to_rows([ImportedParameter(name="size", mutable=True)]),
     )
     await world.execute(
         "UPDATE workspaces SET latest_template_version_id = $2 WHERE id = $1", stuck, version_id

@@ -16,6 +16,7 @@ __all__ = [
     "Organization",
     "SecretFile",
     "Timeout",
+    "read_limit",
     "read_pairs",
     "read_parameters",
     "read_span",
@@ -51,6 +52,15 @@ def read_span(flag: str, text: str) -> int:
             f"{flag} {text!r} is not a span of time", f"give {flag} 90s, 15m, 12h or 7d"
         )
     return int(match[1]) * _SECONDS[match[2]]
+
+
+def read_limit(flag: str, text: str) -> int:
+    """A span in seconds, 0 for the word "never"; raises UsageInvalid."""
+    if text == "never":
+        return 0
+    if not text:
+        raise UsageInvalid(f"{flag} is empty", f'give {flag} 90s, 15m, 12h or 7d, or "never"')
+    return read_span(flag, text)
 
 
 def read_pairs(flag: str, values: Iterable[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""schedule explain."""
+"""schedule explain, set, show; bump."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ import typer
 
 from warmpool.control.v1.pools_pb2 import ExplainScheduleRequest
 from warmpool.control.v1.templates_pb2 import Schedule
+from warmpool.control.v1.workspaces_pb2 import (
+    BumpWorkspaceRequest,
+    SetWorkspaceLifecycleRequest,
+    Workspace,
+)
 from warmpool_cli.client import CALL_TIMEOUT_SECONDS
+from warmpool_cli.commands.options import read_limit, read_span
 from warmpool_cli.errors import UsageInvalid
+from warmpool_cli.flows.finding import find_workspace
 from warmpool_cli.invocation import Invocation, add_command
 from warmpool_cli.output import as_json
+from warmpool_cli.render.lifecycle import lifecycle_facts
 from warmpool_cli.render.schedule import windows_table
+from warmpool_cli.render.tables import facts_table
 
 __all__ = ["read_schedule", "register"]
 
@@ -28,13 +37,96 @@ _Instances = Annotated[
     int, typer.Option("--instances", min=0, max=INSTANCES_MAX, help="Size when none matches.")
 ]
 _Windows = Annotated[int, typer.Option("--windows", min=1, max=50, help="How many to list.")]
+_Named = Annotated[
+    str, typer.Argument(metavar="WORKSPACE", help="Its name, OWNER/NAME, or its id.")
+]
+_Autostart = Annotated[
+    str | None,
+    typer.Option(
+        "--autostart",
+        metavar="CRON",
+        help='When it starts, for example "30 8 * * 1-5"; "never" ends that.',
+    ),
+]
+_Zone = Annotated[
+    str | None,
+    typer.Option("--timezone", "--tz", help="IANA time zone of --autostart; else UTC."),
+]
+_Ttl = Annotated[
+    str | None,
+    typer.Option("--ttl", metavar="SPAN", help='Stop so long after a start: 8h; or "never".'),
+]
+_Dormant = Annotated[
+    bool | None, typer.Option("--dormant/--awake", help="Put it to rest, or wake it.")
+]
+_Extend = Annotated[
+    str, typer.Option("--extend", metavar="SPAN", help="Stop so long from now: 2h.")
+]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the group."""
-    group = typer.Typer(help="Look at pool schedules before pushing them.", no_args_is_help=True)
+    """Adds the group and `bump`."""
+    group = typer.Typer(
+        help="Say when workspaces start and stop; look at pool schedules.", no_args_is_help=True
+    )
+    add_command(group, "set")(set_schedule)
+    add_command(group, "show")(show_schedule)
     add_command(group, "explain")(explain)
     app.add_typer(group, name="schedule")
+    add_command(app, "bump")(bump)
+
+
+async def set_schedule(
+    call: Invocation,
+    workspace: _Named,
+    autostart: _Autostart = None,
+    timezone: _Zone = None,
+    ttl: _Ttl = None,
+    dormant: _Dormant = None,
+) -> None:
+    """Say when a workspace starts and stops by itself. What is not given stays as it is."""
+    if autostart is None and timezone is None and ttl is None and dormant is None:
+        raise UsageInvalid(
+            "nothing is given to set", "give --autostart, --timezone, --ttl, --dormant or --awake"
+        )
+    request = SetWorkspaceLifecycleRequest(
+        autostart_cron="" if autostart == "never" else autostart,
+        autostart_timezone=timezone,
+        ttl_seconds=None if ttl is None else read_limit("--ttl", ttl),
+        dormant=dormant,
+    )
+    async with call.client() as client:
+        request.workspace_id = (await find_workspace(client, workspace)).id
+        answer = await client.workspaces.SetWorkspaceLifecycle(
+            request, timeout=CALL_TIMEOUT_SECONDS
+        )
+    _tell(call, answer.workspace)
+
+
+async def show_schedule(call: Invocation, workspace: _Named) -> None:
+    """Show when a workspace starts and stops by itself."""
+    async with call.client() as client:
+        found = await find_workspace(client, workspace)
+    _tell(call, found)
+
+
+async def bump(call: Invocation, workspace: _Named, extend: _Extend = "") -> None:
+    """Say that a workspace is in use: it wakes, and stops later."""
+    request = BumpWorkspaceRequest(extend_seconds=read_span("--extend", extend))
+    async with call.client() as client:
+        request.workspace_id = (await find_workspace(client, workspace)).id
+        answer = await client.workspaces.BumpWorkspace(request, timeout=CALL_TIMEOUT_SECONDS)
+    _tell(call, answer.workspace)
+
+
+def _tell(call: Invocation, workspace: Workspace) -> None:
+    call.output.document(as_json(workspace))
+    name = f"{workspace.owner_name}/{workspace.name}"
+    if workspace.is_prebuild:
+        call.output.say(f"{name} is a prebuild: its pool decides, and it does nothing by itself")
+        return
+    facts = lifecycle_facts(workspace.lifecycle, call.clock.now())
+    call.output.draw(facts_table([("workspace", name), *facts]))
 
 
 async def explain(
