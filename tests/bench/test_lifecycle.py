@@ -79,24 +79,19 @@ class Floor:
         self._database = database
         self._clock = clock
 
-    async def look(self, seconds_ahead: float = 0.0, limit: int = BATCH_MAX) -> list[UUID]:
-        """Who is due."""
-        until = self._clock.now() + timedelta(seconds=seconds_ahead)
+    async def look(self, limit: int = BATCH_MAX) -> list[UUID]:
+        """Who is due, or will be soon."""
+        until = self._clock.now() + timedelta(seconds=1.5 * TICK_SECONDS)
         async with self._database.read() as connection:
             rows = await connection.fetch(
                 SQL.list_due, SYSTEM_USER_ID, until, limit, [], RETRY_AFTER.total_seconds()
             )
         return [row["id"] for row in rows]
 
-    async def look_twice(self) -> None:
-        """A pass in which nothing is due."""
-        await self.look()
-        await self.look(1.5 * TICK_SECONDS, 1)
-
     async def stop_all(self) -> None:
         """Pass after pass until nothing is due."""
         while found := await self.look():
-            await self.look(1.5 * TICK_SECONDS, 1)
+            await self.look(1)
 
             async def work(queue: list[UUID] = found) -> None:
                 while queue:
@@ -188,7 +183,7 @@ async def run_figure(copy: Database, opened: Database, scenario: str, due: int) 
                 return
 
     rounds = 1 if due else ROUNDS
-    sql_ms = await measure(floor.stop_all if due else floor.look_twice, rounds)
+    sql_ms = await measure(floor.stop_all if due else floor.look, rounds)
     async with asyncio.TaskGroup() as tasks:
         watcher = tasks.create_task(watch_stalls(stalls))
         total_ms = await measure(run_until_done, rounds)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -119,15 +119,17 @@ class LifecycleLoop:
                 if not is_leader:
                     return LifecyclePass(is_leader=False)
                 self._wake_resting(began)
-                due = await self._lifecycles.list_due(
-                    self._clock.now(), BATCH_MAX, except_ids=self._resting
-                )
+                coming = await self._look(BATCH_MAX)
+                now = self._clock.now()
+                due = [each for each in coming if each.due_at <= now]
                 await self._settle_all(due, done)
-                done.wait_seconds = await self._find_wait()
+                if due:
+                    coming = await self._look(1)  # one rule may make another one's turn
+                done.wait_seconds = self._find_wait(coming)
         done.elapsed_seconds = self._clock.monotonic() - began
         return done
 
-    async def _settle_all(self, due: tuple[DueWorkspace, ...], done: LifecyclePass) -> None:
+    async def _settle_all(self, due: Sequence[DueWorkspace], done: LifecyclePass) -> None:
         queue = deque(due)
 
         async def work() -> None:
@@ -169,12 +171,14 @@ class LifecycleLoop:
             queued = settled.queued
             self._hints.job_posted(queued.organization_id, queued.job_id, queued.provisioner_type)
 
-    async def _find_wait(self) -> float | None:
-        """Until the next thing is due, if that is before the latest tick."""
+    async def _look(self, limit: int) -> tuple[DueWorkspace, ...]:
+        """Who is due, or will be before the latest tick."""
+        until = self._clock.now() + timedelta(seconds=1.5 * self._tick_seconds)
+        return await self._lifecycles.list_due(until, limit, except_ids=self._resting)
+
+    def _find_wait(self, coming: Sequence[DueWorkspace]) -> float | None:
         now = self._clock.now()
-        horizon = timedelta(seconds=1.5 * self._tick_seconds)
-        following = await self._lifecycles.list_due(now + horizon, 1, except_ids=self._resting)
-        return max(0.0, (following[0].due_at - now).total_seconds()) if following else None
+        return max(0.0, (coming[0].due_at - now).total_seconds()) if coming else None
 
     def _wake_resting(self, now: float) -> None:
         for workspace_id in [each for each, until in self._resting.items() if until <= now]:
