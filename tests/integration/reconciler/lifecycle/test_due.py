@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from reconciler.store.migrate import list_migrations
 from testkit.pool_world import PoolWorld
 
 pytestmark = pytest.mark.integration
@@ -104,3 +105,17 @@ async def test_who_is_longest_due_comes_first_and_some_are_left_alone(world: Poo
     assert [due.id for due in await world.lifecycles.list_due(now, 1)] == [first]
     rest = await world.lifecycles.list_due(now, 1, except_ids=[first])
     assert [due.id for due in rest] == [second]
+
+
+async def test_the_upgrade_counts_what_people_have_as_used_when_it_was_built(
+    world: PoolWorld,
+) -> None:
+    own, pooled = await world.own_workspace(), await world.ready_prebuild()
+    await world.execute("UPDATE workspaces SET last_used_at = NULL")
+    (upgrade,) = (each for each in list_migrations() if each.name == "0003_pre_lifecycle")
+    *_, backfill, _ = upgrade.sql.split(";")
+    world.clock.advance(3600)
+    await world.execute(backfill)
+    rows = await world.fetch("SELECT id, last_used_at, latest_build_created_at FROM workspaces")
+    built_at = {row["id"]: row["latest_build_created_at"] for row in rows}
+    assert {row["id"]: row["last_used_at"] for row in rows} == {own: built_at[own], pooled: None}

@@ -36,6 +36,7 @@ async def test_a_push_is_a_version_whose_import_waits_in_the_queue(plane: Plane)
         name="docker",
         provisioner_type="terraform",
         created_at=version.created_at,
+        policy=pb.TemplatePolicy(allow_autostart=True),
     )
     assert version == pb.TemplateVersion(
         id=version.id,

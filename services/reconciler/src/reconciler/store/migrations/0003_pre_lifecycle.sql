@@ -17,3 +17,7 @@ ALTER TABLE workspaces
         owner_id <> '00000000-0000-4000-8000-0000000000ff'
         OR (autostart_schedule IS NULL AND autostart_timezone IS NULL AND next_start_at IS NULL AND ttl_seconds IS NULL
             AND deadline_at IS NULL AND max_deadline_at IS NULL AND dormant_at IS NULL AND deleting_at IS NULL AND last_used_at IS NULL));
+
+-- Whatever people have counts as used when it was last built, so that a first policy finds nobody idle since the beginning of time.
+UPDATE workspaces SET last_used_at = latest_build_created_at
+WHERE last_used_at IS NULL AND owner_id <> '00000000-0000-4000-8000-0000000000ff' AND deleted_at IS NULL;
