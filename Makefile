@@ -33,7 +33,7 @@ up: setup ## Run the whole system on this machine until Ctrl-C
 
 test: setup ## Check style, types and architecture, then run the default test suite
 	@$(MAKE) --no-print-directory lint typecheck arch gen-check buf
-	@$(BIN)/python -m pytest -m "not bench" $(ARGS)
+	@$(BIN)/python -m pytest -m "not bench" -n 2 --dist loadfile $(ARGS)
 
 test-fast: setup ## Unit and architecture tests only: no IO, seconds
 	@$(BIN)/python -m pytest tests/unit tests/architecture $(ARGS)

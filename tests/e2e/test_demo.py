@@ -41,13 +41,6 @@ def check_story(ran: Ran, provisioner_type: str) -> None:
     assert (pools[-1]["ready"], pools[-1]["claimed"]) == (pools[-1]["desired"], 2)
 
 
-async def test_the_demo_with_processes(command: Command):
-    ran = await command.run("demo", "--provisioner", "process", "-o", "json")
-
-    check_story(ran, "process")
-    assert (command.processes(), command.files()) == ({}, [])
-
-
 @pytest.mark.terraform
 @pytest.mark.skipif(TERRAFORM is None, reason="neither terraform nor tofu is on PATH")
 async def test_the_demo_with_terraform(command: Command):
@@ -57,7 +50,7 @@ async def test_the_demo_with_terraform(command: Command):
     assert (command.processes(), command.files()) == ({}, [])
 
 
-async def test_the_demo_without_any_rights(unprivileged: Command):
+async def test_the_demo_with_processes_and_without_any_rights(unprivileged: Command):
     ran = await unprivileged.run("demo", "--provisioner", "process", "-o", "json")
 
     check_story(ran, "process")

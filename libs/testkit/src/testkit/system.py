@@ -109,7 +109,7 @@ class RunningSystem:
     # --- Templates and pools -------------------------------------------------------------------
 
     async def push(self, name: str, template: str) -> None:
-        """Imports and promotes the text of a `warmpool.toml`; raises if that fails or is slow."""
+        """Imports and promotes the text of a `warmpool.toml`; raises if it fails or is slow."""
         directory = self.layout.root / "templates" / f"{name}-{uuid4().hex[:8]}"
         directory.mkdir(parents=True)
         (directory / "warmpool.toml").write_text(template)
