@@ -109,7 +109,7 @@ async def test_unknown_tokens_are_never_reported_connected(site: Site) -> None:
     site.backend.put_agent(TOKEN, UNCLAIMED)
     assert (await read_end(site.open_stream("a stranger"))).reason == "UNKNOWN_TOKEN"
     held = site.open_stream()
-    await site.backend.until(lambda: bool(site.backend.liveness))
+    await site.backend.until(lambda: bool(site.backend.connected_tokens()))
     assert site.backend.connected_tokens() == {hash_token(TOKEN)}
     held.cancel()
 

@@ -10,7 +10,7 @@ import pytest
 from reconciler.core.pools import PoolSettings, count_pool, preset_states
 from reconciler.loops.pool import PoolLoop
 from svckit.nudge import Nudge
-from testkit.pool_world import PoolWorld, RecordedHints
+from testkit.pool_world import PoolWorld, RecordedHints, token_hash
 
 pytestmark = pytest.mark.integration
 
@@ -131,6 +131,72 @@ async def test_what_validation_refuses_is_told_once_and_waits_for_a_version(
         await single.add_preset(preset, "standard", 2, connection, version_id=version)
         await single.promote(version, connection)
     assert (await a_loop(single).run_once()).created == 2
+
+
+async def hear(world: PoolWorld, seconds: float, *connected: UUID) -> None:
+    """Time passes, with a report every half minute that names these workspaces' agents."""
+    for _ in range(int(seconds // 30)):
+        world.clock.advance(30)
+        await world.agents.record_liveness(
+            [token_hash(w) for w in connected], [], world.clock.now()
+        )
+
+
+async def deletions(world: PoolWorld) -> list[tuple[object, object]]:
+    rows = await world.fetch(
+        "SELECT workspace_id, reason FROM workspace_builds WHERE transition = 'delete'"
+    )
+    return [(row["workspace_id"], row["reason"]) for row in rows]
+
+
+@pytest.mark.parametrize("way", ["silent", "disconnected", "off"])
+async def test_a_member_whose_agent_died_is_replaced(world: PoolWorld, way: str) -> None:
+    alive, dead = await world.ready_prebuild(), await world.ready_prebuild()
+    now, token = world.clock.now(), token_hash(dead)
+    still_there = [alive]
+    if way == "disconnected":
+        await world.agents.record_liveness([], [token], now)
+    elif way == "off":
+        await world.agents.record_lifecycle(token, "off", now, "", now)
+        still_there.append(dead)
+    loop = a_loop(world)
+    await hear(world, 600, *still_there)
+    result = await loop.run_once()
+    assert (result.deleted, result.created) == (0, 0)
+    assert result.plan is not None
+    assert result.plan.look_again_at is not None
+    world.clock.advance((result.plan.look_again_at - world.clock.now()).total_seconds())
+    result = await loop.run_once()
+    assert (result.deleted, result.created) == (1, 1)
+    assert await deletions(world) == [(dead, "lost")]
+    assert (await world.pools.load_snapshot(world.clock.now())).histories == ()
+    await work_off(world, creations_succeed=True)
+    assert (await loop.run_once()).plan is not None
+    assert (await deletions(world), await world.is_in_pool(alive)) == ([(dead, "lost")], True)
+
+
+async def test_the_last_agent_of_all_is_missed_by_a_gateway_that_has_none(
+    single: PoolWorld,
+) -> None:
+    dead = await single.ready_prebuild()
+    await hear(single, 630)
+    assert (await a_loop(single).run_once()).created == 1
+    assert await deletions(single) == [(dead, "lost")]
+
+
+async def test_nobody_is_lost_in_a_silence_of_all_gateways_nor_soon_after(
+    world: PoolWorld,
+) -> None:
+    members = [await world.ready_prebuild() for _ in range(2)]
+    loop = a_loop(world)
+    world.clock.advance(7200)
+    results = [await loop.run_once()]
+    await hear(world, 570, members[0])
+    results.append(await loop.run_once())
+    assert [(result.deleted, result.created) for result in results] == [(0, 0)] * 2
+    await hear(world, 90, members[0])
+    assert (await loop.run_once()).deleted == 1
+    assert await deletions(world) == [(members[1], "lost")]
 
 
 async def test_the_newest_failed_member_is_kept_and_listed(single: PoolWorld) -> None:

@@ -24,6 +24,7 @@ from reconciler.core.pools import (
     CancelPendingCreations,
     CreatePrebuild,
     DeletePrebuild,
+    DeleteReason,
     MarkHardLimited,
     MarkHealthy,
     MemberRow,
@@ -69,6 +70,7 @@ class World:
     def __init__(self) -> None:
         self.now = _START
         self.paused = False
+        self.hearing_since: datetime | None = _START
         self.presets: dict[UUID, PresetRow] = {}
         self.members: dict[UUID, MemberRow] = {}
         self.outcomes: list[tuple[UUID, datetime, datetime, bool]] = []
@@ -82,6 +84,7 @@ class World:
             members=tuple(self.members.values()),
             histories=tuple(map(self._history, self.presets)),
             paused=self.paused,
+            hearing_since=self.hearing_since,
         )
 
     def run_once(self) -> PoolPlan:
@@ -110,6 +113,8 @@ class World:
             case DeletePrebuild():
                 member = self.members[action.workspace_id]
                 assert member.job not in _IN_FLIGHT
+                if action.reason is DeleteReason.LOST:
+                    self._check_lost(member)
                 if member.job is JobStatus.CANCELED and member.build_number == 1:
                     self._give_back_probe(member)
                 self._build(member, Transition.DELETE)
@@ -157,7 +162,10 @@ class World:
 
     def become_ready(self, member: MemberRow) -> None:
         self.members[member.workspace_id] = replace(
-            member, is_ready=True, first_ready_at=member.first_ready_at or self.now
+            member,
+            is_ready=True,
+            first_ready_at=member.first_ready_at or self.now,
+            unready_since=None,
         )
 
     def resume(self, preset_id: UUID) -> None:
@@ -209,6 +217,13 @@ class World:
             assert counts.failed <= (1 if preset.is_active else 0)
             assert desired == sum(is_eligible(m, preset, self.now) for m in state.members)
         assert {member.preset_id for member in self.members.values()} <= set(self.presets)
+
+    def _check_lost(self, member: MemberRow) -> None:
+        assert (member.is_ready, member.first_ready_at is None) == (False, False)
+        assert self.hearing_since is not None
+        assert member.unready_since is not None
+        for moment in (self.hearing_since, member.unready_since):
+            assert self.now - moment > timedelta(seconds=_SETTINGS.lost_timeout_seconds)
 
     def _give_back_probe(self, member: MemberRow) -> None:
         """A probe that was cancelled has decided nothing, so there may be another."""
@@ -313,7 +328,14 @@ class PoolMachine(RuleBasedStateMachine):
         if member is not None and is_ready:
             self.world.become_ready(member)
         elif member is not None:
-            self.world.members[member.workspace_id] = replace(member, is_ready=False)
+            self.world.members[member.workspace_id] = replace(
+                member, is_ready=False, unready_since=member.unready_since or self.world.now
+            )
+
+    @rule()
+    def gateways_come_and_go(self) -> None:
+        is_silent = self.world.hearing_since is None
+        self.world.hearing_since = self.world.now if is_silent else None
 
     @rule(pick=st.integers(0, 99))
     def somebody_claims(self, pick: int) -> None:
@@ -409,6 +431,7 @@ def any_members(draw: st.DrawFn) -> MemberRow:
         is_ready=draw(st.booleans()),
         started_at=draw(st.none() | moments),
         first_ready_at=draw(st.none() | moments),
+        unready_since=draw(st.none() | moments),
         is_invalidated=draw(st.booleans()),
         delete_failure_count=draw(st.integers(0, 50)),
         delete_failed_at=draw(st.none() | moments),

@@ -18,10 +18,12 @@ from reconciler.core.pools import (
     DeleteReason,
     MarkHardLimited,
     MarkHealthy,
+    MemberRow,
     PoolCounts,
     PoolHealth,
     PoolSettings,
     PoolSnapshot,
+    PresetPlan,
     ScheduleRow,
     Transition,
     can_skip_reconciliation,
@@ -146,11 +148,67 @@ def test_a_member_that_never_became_ready_is_recycled(pool: Pool) -> None:
     members = (
         pool.unready(3, started_at=pool.ago(1801)),
         pool.unready(2, started_at=pool.ago(1800)),
-        pool.member(40, is_ready=False),  # was ready once: its gateway may be down
+        pool.member(40, is_ready=False),  # was ready once, which is another matter
     )
     preset_plan = pool.plan_one(pool.preset(instances=3), *members)
     assert preset_plan.actions == (delete(3, DeleteReason.NEVER_READY), create(1))
     assert preset_plan.counts == PoolCounts(desired=3, running=3)
+
+
+def lost(pool: Pool, number: int, seconds: float = 601) -> MemberRow:
+    return pool.member(number, is_ready=False, unready_since=pool.ago(seconds))
+
+
+def heard(pool: Pool, seconds: float | None, instances: int, *members: MemberRow) -> PresetPlan:
+    snapshot = pool.snapshot(pool.preset(instances=instances), *members)
+    hearing_since = None if seconds is None else pool.ago(seconds)
+    (preset_plan,) = plan(replace(snapshot, hearing_since=hearing_since), PoolSettings()).presets
+    return preset_plan
+
+
+def test_a_member_that_was_ready_and_is_lost_is_replaced_in_one_pass(pool: Pool) -> None:
+    members = lost(pool, 43), lost(pool, 42, 600), pool.member(41)
+    preset_plan = heard(pool, 9999, 3, *members)
+    assert preset_plan.actions == (delete(43, DeleteReason.LOST), create(1))
+    assert preset_plan.counts == PoolCounts(desired=3, running=3, eligible=1)
+    alone = heard(pool, 9999, 1, lost(pool, 40))
+    assert alone.actions == (delete(40, DeleteReason.LOST), create(1))
+
+
+@pytest.mark.parametrize(
+    ("hearing_seconds", "changes", "is_lost"),
+    [
+        (601, {}, True),
+        (600, {}, False),  # the wait begins again when gateways are heard again
+        (None, {}, False),
+        (9999, {"unready_since": None}, False),
+        (9999, {"is_ready": True}, False),
+        (9999, {"first_ready_at": None}, False),
+        (9999, {"started_at": datetime(2027, 3, 1, 11, 50, tzinfo=UTC)}, False),
+    ],
+)
+def test_nobody_is_lost_of_whom_nobody_could_have_heard(
+    pool: Pool, hearing_seconds: float | None, changes: dict[str, Any], *, is_lost: bool
+) -> None:
+    member = replace(lost(pool, 29), **changes)
+    actions = heard(pool, hearing_seconds, 1, member).actions
+    assert actions == ((delete(29, DeleteReason.LOST), create(1)) if is_lost else ())
+
+
+def test_at_most_half_of_a_pool_is_lost_until_replacements_are_ready(pool: Pool) -> None:
+    everything = [lost(pool, number) for number in (45, 44, 43, 42, 41)]
+    first = delete(45, DeleteReason.LOST), delete(44, DeleteReason.LOST)
+    assert [
+        heard(pool, 9999, 5, *everything).actions,
+        heard(pool, 9999, 5, *everything[2:], pool.building(1), pool.pending(2)).actions,
+        heard(pool, 9999, 5, *everything[2:], pool.unready(1), pool.member(2)).actions,
+        heard(pool, 9999, 5, *everything[2:], pool.member(1), pool.member(2)).actions,
+    ] == [
+        (*first, create(2)),
+        (),
+        (delete(43, DeleteReason.LOST), create(1)),
+        (delete(43, DeleteReason.LOST), delete(42, DeleteReason.LOST), create(2)),
+    ]
 
 
 def test_the_newest_failed_member_is_kept_and_does_not_count(pool: Pool) -> None:

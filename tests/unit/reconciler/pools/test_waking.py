@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -85,6 +86,22 @@ def test_an_unready_member_wakes_when_its_time_is_up(pool: Pool) -> None:
     assert member.started_at is not None
     due = member.started_at + timedelta(seconds=1800) + MILLISECOND
     assert wake(pool, pool.preset(), member) == due
+
+
+def test_a_member_that_may_be_lost_wakes_when_its_time_is_up(pool: Pool) -> None:
+    member = pool.member(40, is_ready=False, unready_since=pool.ago(100))
+    snapshot = pool.snapshot(pool.preset(), member)
+    heard = [
+        plan(replace(snapshot, hearing_since=since), PoolSettings()).look_again_at
+        for since in (pool.ago(9999), pool.ago(40), None)
+    ]
+    assert heard == [
+        pool.now + timedelta(seconds=500) + MILLISECOND,
+        pool.now + timedelta(seconds=560) + MILLISECOND,
+        None,
+    ]
+    at_due = replace(snapshot, taken_at=heard[0], hearing_since=pool.ago(9999))
+    assert plan(at_due, PoolSettings()).actions != ()
 
 
 def test_a_failed_deletion_wakes_when_it_is_due(pool: Pool) -> None:

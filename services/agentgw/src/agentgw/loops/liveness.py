@@ -22,10 +22,14 @@ _log = get_logger("agentgw.liveness")
 class LivenessReporter:
     """The loop."""
 
-    def __init__(self, truth: Truth, liveness: LivenessBook, *, clock: Clock) -> None:
+    def __init__(
+        self, truth: Truth, liveness: LivenessBook, *, heartbeat_seconds: float, clock: Clock
+    ) -> None:
         self._truth = truth
         self._liveness = liveness
+        self._heartbeat_seconds = heartbeat_seconds
         self._clock = clock
+        self._tried_at = clock.monotonic()
         self._is_failing = False
 
     async def run(self) -> None:
@@ -36,10 +40,17 @@ class LivenessReporter:
             await self._clock.sleep(TICK_SECONDS)
 
     async def run_once(self) -> bool:
-        """One report. Whether there was something to tell and it got through."""
-        report = self._liveness.take_report(now_seconds=self._clock.monotonic())
-        if not report:
+        """One report. Whether there was something to tell and it got through.
+
+        An empty one is told now and then: without it, nobody knows that the agents are gone rather
+        than the gateways.
+        """
+        now_seconds = self._clock.monotonic()
+        report = self._liveness.take_report(now_seconds=now_seconds)
+        is_due = now_seconds - self._tried_at >= self._heartbeat_seconds
+        if not (report or is_due):
             return False
+        self._tried_at = now_seconds
         try:
             async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
                 await self._truth.record_liveness(report)
@@ -50,4 +61,4 @@ class LivenessReporter:
             self._is_failing = True
             return False
         self._is_failing = False
-        return True
+        return bool(report)

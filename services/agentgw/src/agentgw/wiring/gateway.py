@@ -109,7 +109,9 @@ class Gateway:
         self._recorder = Recorder(
             control_plane, records, self.sessions, clock=clock, entropy=entropy
         )
-        self._liveness = LivenessReporter(control_plane, liveness, clock=clock)
+        self._liveness = LivenessReporter(
+            control_plane, liveness, heartbeat_seconds=plan.liveness_seconds, clock=clock
+        )
         servicer = AgentServicer(
             self.sessions, control_plane, liveness, liveness_seconds=plan.liveness_seconds
         )

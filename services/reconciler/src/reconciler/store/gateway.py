@@ -24,6 +24,7 @@ __all__ = ["Agents", "AppliedClaim", "Check", "Manifest", "ReinitStep"]
 
 SQL = load_queries("gateway")
 AGENT_LOG_BYTES_MAX = 1024 * 1024  # per agent: start scripts talk, they do not stream
+REPORTS_NOTED_PER_TIMEOUT = 12  # often enough to tell a gap, seldom enough to cost nothing
 REASON = "prebuild_claimed"
 
 
@@ -153,7 +154,9 @@ class Agents:
     async def record_liveness(
         self, connected: Sequence[bytes], disconnected: Sequence[bytes], now: datetime
     ) -> tuple[UUID, ...]:
-        """Notes who is there and who has gone; returns the workspaces for which that is news."""
+        """Notes who is there and who has gone; returns the workspaces for which that is news. A
+        report that names nobody still says that a gateway is there.
+        """
 
         async def work(connection: Connection) -> tuple[UUID, ...]:
             news: set[UUID] = set()
@@ -167,6 +170,13 @@ class Agents:
                 news |= {r["workspace_id"] for r in rows}
             return tuple(sorted(news))
 
+        async with self._database.read() as connection:
+            await connection.execute(
+                SQL.note_report,
+                now,
+                now - self._agent_timeout,
+                now - self._agent_timeout / REPORTS_NOTED_PER_TIMEOUT,
+            )
         return await self._database.transact(work)
 
     async def insert_logs(self, token_hash: bytes, lines: Sequence[LogLine]) -> bool:

@@ -127,6 +127,7 @@ def read_member(r: asyncpg.Record) -> MemberRow:
         is_ready=is_started and r["is_ready"],
         started_at=r["latest_build_finished_at"] if is_started else None,
         first_ready_at=r["ready_at"],
+        unready_since=r["unready_since"] if is_started else None,
         is_invalidated=r["invalidated_at"] is not None,
         delete_failure_count=r["delete_failures"],
         delete_failed_at=r["delete_failed_at"],

@@ -95,12 +95,16 @@ class Pools:
                 [row["id"] for row in presets] if is_part else None,
             )
             histories = await connection.fetch(SQL.load_histories, now - self._failure_lookback)
+            hearing_since = await connection.fetchval(
+                SQL.find_hearing_since, now - self._agent_timeout
+            )
         return PoolSnapshot(
             taken_at=now,
             paused=paused,
             presets=tuple(map(read_preset, presets)),
             members=tuple(map(read_member, members)),
             histories=tuple(map(read_history, histories)),
+            hearing_since=hearing_since,
         )
 
     async def load_for_pass(self, now: datetime) -> PoolSnapshot:
@@ -115,6 +119,7 @@ class Pools:
             sort = partial(sort_out, presets, totals, histories, now)
             found = await asyncio.to_thread(sort) if len(presets) > IN_THREAD_FROM else sort()
             members: list[asyncpg.Record] = []
+            hearing_since = await connection.fetchval(SQL.find_hearing_since, seen_after)
             if found.preset_ids or any(row["preset_id"] is None for row in totals):
                 members = await connection.fetch(
                     SQL.load_members, SYSTEM_USER_ID, seen_after, found.preset_ids
@@ -126,6 +131,7 @@ class Pools:
             members=tuple(map(read_member, members)),
             histories=found.histories,
             resting=found.resting,
+            hearing_since=hearing_since,
             foreign_organization_ids=foreign_organizations(
                 presets, [row["organization_id"] for row in joined]
             ),

@@ -259,6 +259,7 @@ def read_pool_settings(settings: ReconcilerSettings) -> PoolSettings:
         failure_lookback_seconds=settings.pool_failure_lookback_seconds,
         failure_hard_limit=settings.pool_failure_hard_limit,
         never_ready_timeout_seconds=settings.pool_never_ready_seconds,
+        lost_timeout_seconds=settings.pool_lost_seconds,
         jobs_in_flight_max=settings.pool_jobs_in_flight_max,
     )
 

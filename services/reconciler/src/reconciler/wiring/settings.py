@@ -103,6 +103,12 @@ class ReconcilerSettings(ServiceSettings):
     pool_never_ready_seconds: float = Field(
         default=1800.0, ge=1, le=604800, description="A prebuild not ready by then is replaced"
     )
+    pool_lost_seconds: float = Field(
+        default=600.0,
+        ge=1,
+        le=604800,
+        description="A prebuild that was ready and has not been for so long is replaced",
+    )
     pool_jobs_in_flight_max: int = Field(
         default=50, ge=1, le=100000, description="Prebuild jobs that may wait or run at once"
     )

@@ -34,6 +34,8 @@ class DeleteReason(Enum):
     """It is older than the preset's TTL."""
     NEVER_READY = "never_ready"
     """It runs, and its agents did not become ready in time."""
+    LOST = "lost"
+    """It runs and was ready once, and its agents have not been for too long."""
     FAILED = "failed"
     """It does not run, and a newer one is kept for debugging or there is nothing to debug."""
     EXTRANEOUS = "extraneous"

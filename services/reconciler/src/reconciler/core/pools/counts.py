@@ -38,7 +38,7 @@ def count_pool(state: PresetState) -> PoolCounts:
     expired = sum(1 for member, _ in census.lapsed if member.started_at is not None)
     return PoolCounts(
         desired=state.desired,
-        running=census.running_count + len(census.never_ready) + expired,
+        running=census.running_count + len(census.never_ready) + len(census.lost) + expired,
         eligible=len(census.ready),
         starting=len(census.pending)
         + len(census.pending_lapsed)

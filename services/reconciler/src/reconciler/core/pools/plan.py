@@ -155,6 +155,7 @@ def preset_states(snapshot: PoolSnapshot, settings: PoolSettings) -> Iterator[Pr
             history=histories.get(preset_id) or BuildHistory(preset_id=preset_id),
             now=snapshot.taken_at,
             settings=settings,
+            hearing_since=snapshot.hearing_since,
         )
 
 

@@ -20,6 +20,7 @@ class PoolSettings:
     failure_lookback_seconds: float = 3600
     failure_hard_limit: int = 3
     never_ready_timeout_seconds: float = 1800
+    lost_timeout_seconds: float = 600
     delete_retry_interval_seconds: float = 60
     delete_retry_max_seconds: float = 3600
     jobs_in_flight_max: int = 50

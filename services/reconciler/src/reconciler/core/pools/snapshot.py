@@ -93,7 +93,8 @@ class MemberRow:
     `preset_id` is None if the preset is gone. `is_picked_up` says that a worker has the job of the
     latest build, or had it. `is_ready` says that every agent of it is ready and connected, and that
     there is one. `started_at` is when the latest start build succeeded, `first_ready_at` when the
-    agents of that build were first all ready. `delete_failure_count` counts the deletions that
+    agents of that build were first all ready, `unready_since` when the first of those that are not
+    ready or not connected now ceased to be. `delete_failure_count` counts the deletions that
     failed in a row up to now, `delete_failed_at` is when the last of them did.
     """
 
@@ -108,6 +109,7 @@ class MemberRow:
     is_ready: bool = False
     started_at: datetime | None = None
     first_ready_at: datetime | None = None
+    unready_since: datetime | None = None
     is_invalidated: bool = False
     delete_failure_count: int = 0
     delete_failed_at: datetime | None = None
@@ -117,7 +119,8 @@ class MemberRow:
 class BuildHistory:
     """How creations for one preset ended, those of members that were deleted or claimed included.
 
-    A creation failed if the first build failed, or if the member was deleted as never ready.
+    A creation failed if the first build failed, or if the member was deleted as never ready. One
+    that was ready and lost later succeeded, however often that happens.
     `recent_failure_count` counts failures that ended within the lookback before the snapshot,
     `consecutive_failure_count` those since the last success (at least up to the hard limit).
     `last_failed_at` is when the last failure ended; the two `_created_at` say when the newest
@@ -146,7 +149,9 @@ class PoolSnapshot:
     """Every pool at one moment, read in one transaction. `paused` is the global switch.
 
     A preset is in `presets`, with its members in `members`, or in `resting`.
-    `foreign_organization_ids` are those that keep pools and of which the system user is no member.
+    `hearing_since` is since when gateways have reported without a gap up to now, None if they do
+    not: what agents do during a silence is not known. `foreign_organization_ids` are those that
+    keep pools and of which the system user is no member.
     """
 
     taken_at: datetime
@@ -155,4 +160,5 @@ class PoolSnapshot:
     histories: tuple[BuildHistory, ...] = ()
     resting: tuple[RestingPool, ...] = ()
     paused: bool = False
+    hearing_since: datetime | None = None
     foreign_organization_ids: tuple[UUID, ...] = ()

@@ -13,7 +13,7 @@ from reconciler.core.jobs import JobStatus
 from reconciler.core.pools.actions import DeleteReason
 from reconciler.core.pools.snapshot import MemberRow, PresetRow, Transition
 
-__all__ = ["Standing", "find_lapse", "find_standing", "is_never_ready"]
+__all__ = ["Standing", "find_lapse", "find_standing", "is_never_ready", "lost_after"]
 
 
 class Standing(Enum):
@@ -88,3 +88,18 @@ def is_never_ready(member: MemberRow, now: datetime, timeout_seconds: float) -> 
         and member.started_at is not None
         and now - member.started_at > timedelta(seconds=timeout_seconds)
     )
+
+
+def lost_after(
+    member: MemberRow, hearing_since: datetime | None, timeout_seconds: float
+) -> datetime | None:
+    """After when a started member that was ready once is lost, if its agents stay as they are; None
+    if that cannot be told. A silence of all gateways says nothing about one agent, so the wait
+    begins again when it ends.
+    """
+    if hearing_since is None or member.is_ready or member.first_ready_at is None:
+        return None
+    if member.started_at is None or member.unready_since is None:
+        return None
+    since = max(member.unready_since, member.started_at, hearing_since)
+    return since + timedelta(seconds=timeout_seconds)

@@ -17,7 +17,13 @@ from zoneinfo import ZoneInfo
 from reconciler.core.pools.actions import DeleteReason
 from reconciler.core.pools.settings import PoolSettings
 from reconciler.core.pools.snapshot import BuildHistory, MemberRow, PresetRow, ScheduleRow
-from reconciler.core.pools.standing import Standing, find_lapse, find_standing, is_never_ready
+from reconciler.core.pools.standing import (
+    Standing,
+    find_lapse,
+    find_standing,
+    is_never_ready,
+    lost_after,
+)
 from reconciler.core.schedules.errors import ScheduleInvalid
 from reconciler.core.schedules.schedule import (
     Schedule,
@@ -42,7 +48,10 @@ _TIMETABLES_MAX: Final = 16_384  # sets of schedules, a kilobyte or so each
 class Census:
     """The members of one preset by what can be done with them, oldest first in each group.
 
-    Supply is what counts against the desired size: pending, building, ready and unready.
+    Supply is what counts against the desired size: pending, building, ready and unready. At most
+    half of the supply, but at least one, is replaced as `lost` at any time: what takes more than
+    that away at once may give it back. The others wait among the unready until replacements are
+    ready.
     """
 
     pending: tuple[MemberRow, ...]
@@ -53,6 +62,7 @@ class Census:
     ready: tuple[MemberRow, ...]
     unready: tuple[MemberRow, ...]
     never_ready: tuple[MemberRow, ...]
+    lost: tuple[MemberRow, ...]
     lapsed: tuple[tuple[MemberRow, DeleteReason], ...]
     failed: tuple[MemberRow, ...]
     halted: tuple[MemberRow, ...]
@@ -79,11 +89,12 @@ class PresetState:
     history: BuildHistory
     now: datetime
     settings: PoolSettings
+    hearing_since: datetime | None = None
 
     @cached_property
     def census(self) -> Census:
         """The members by what can be done with them."""
-        return take_census(self.members, self.preset, self.now, self.settings)
+        return take_census(self.members, self.preset, self.now, self.settings, self.hearing_since)
 
     @cached_property
     def desired(self) -> int:
@@ -155,7 +166,11 @@ def read_timetable(rows: tuple[ScheduleRow, ...], timezone: str) -> Timetable:
 
 
 def take_census(
-    members: tuple[MemberRow, ...], preset: PresetRow, now: datetime, settings: PoolSettings
+    members: tuple[MemberRow, ...],
+    preset: PresetRow,
+    now: datetime,
+    settings: PoolSettings,
+    hearing_since: datetime | None = None,
 ) -> Census:
     """Puts every member in its group."""
     pending: list[MemberRow] = []
@@ -197,6 +212,8 @@ def take_census(
                 failed.append(member)
             case Standing.HALTED:
                 halted.append(member)
+    coming = len(pending) + len(building)
+    lost = _find_lost(unready, len(ready), coming, now, settings, hearing_since)
     return Census(
         pending=tuple(pending),
         pending_lapsed=tuple(pending_lapsed),
@@ -204,14 +221,34 @@ def take_census(
         building_lapsed=tuple(building_lapsed),
         stopping=tuple(stopping),
         ready=tuple(ready),
-        unready=tuple(unready),
+        unready=tuple(member for member in unready if member not in lost),
         never_ready=tuple(never_ready),
+        lost=lost,
         lapsed=tuple(lapsed),
         failed=tuple(failed),
         halted=tuple(halted),
         deleting=tuple(deleting),
         delete_failed=tuple(delete_failed),
     )
+
+
+def _find_lost(
+    unready: list[MemberRow],
+    ready_count: int,
+    coming_count: int,
+    now: datetime,
+    settings: PoolSettings,
+    hearing_since: datetime | None,
+) -> tuple[MemberRow, ...]:
+    timeout = settings.lost_timeout_seconds
+    lost = tuple(
+        member
+        for member in unready
+        if (after := lost_after(member, hearing_since, timeout)) is not None and now > after
+    )
+    supply_count = ready_count + len(unready) + coming_count
+    coming_count += sum(1 for member in unready if member.first_ready_at is None)
+    return lost[: max(0, max(1, supply_count // 2) - coming_count)]
 
 
 def _age(member: MemberRow) -> tuple[datetime, UUID]:

@@ -14,6 +14,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from reconciler.core.pools.snapshot import PresetRow
+from reconciler.core.pools.standing import lost_after
 from reconciler.core.pools.state import PresetState, read_timetable
 from reconciler.core.pools.strategies.undeleted import deletion_due_at
 from reconciler.core.schedules.schedule import desired_size
@@ -72,6 +73,9 @@ def _moments(state: PresetState) -> Iterator[datetime]:
     for member in census.unready:
         if member.started_at is not None and member.first_ready_at is None:
             yield member.started_at + patience
+        lost_at = lost_after(member, state.hearing_since, settings.lost_timeout_seconds)
+        if lost_at is not None:
+            yield lost_at + _JUST_AFTER
     for member in census.delete_failed:
         if due_at := deletion_due_at(member, settings):
             yield due_at

@@ -93,6 +93,14 @@ WITH gone AS (
 UPDATE agents SET disconnected_at = $2 FROM gone WHERE agents.id = gone.id
 RETURNING workspace_id;
 
+-- name: note_report
+-- Notes that gateways are heard, and since when without a gap. Rarely writes, as every report comes by.
+-- $1 now, $2 a last report before this leaves a gap, $3 one after this is late enough
+INSERT INTO settings (name, value, updated_at) VALUES ('gateways_heard_since', to_jsonb($1::timestamptz), $1)
+ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at,
+    value = CASE WHEN settings.updated_at <= $2 THEN excluded.value ELSE settings.value END
+WHERE settings.updated_at < $3;
+
 -- name: insert_agent_logs
 -- Stores lines of an agent's scripts.
 -- $1 agent, $2 times, $3 levels, $4 stages, $5 texts, $6 how many bytes they are

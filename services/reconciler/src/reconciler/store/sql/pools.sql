@@ -36,13 +36,15 @@ GROUP BY w.preset_id;
 -- The prebuilds of some presets, with their latest builds and what their agents say.
 -- $1 the pool's user, $2 agents seen after this are connected, $3 presets, null for all; those without a preset are always included
 SELECT w.id, w.preset_id, w.latest_template_version_id, w.created_at, w.invalidated_at, w.latest_transition, w.latest_job_status,
-       w.latest_build_number, w.latest_build_finished_at, coalesce(a.is_ready, false) AS is_ready, a.ready_at,
+       w.latest_build_number, w.latest_build_finished_at, coalesce(a.is_ready, false) AS is_ready, a.ready_at, a.unready_since,
        coalesce(d.failures, 0) AS delete_failures, d.failed_at AS delete_failed_at
 FROM workspaces w
 LEFT JOIN LATERAL (
     SELECT bool_and(lifecycle = 'ready' AND last_seen_at IS NOT NULL AND last_seen_at > $2
                     AND (disconnected_at IS NULL OR disconnected_at < last_seen_at)) AS is_ready,
-           CASE WHEN bool_and(first_ready_at IS NOT NULL) THEN max(first_ready_at) END AS ready_at
+           CASE WHEN bool_and(first_ready_at IS NOT NULL) THEN max(first_ready_at) END AS ready_at,
+           min(least(CASE WHEN lifecycle <> 'ready' THEN greatest(lifecycle_changed_at, first_ready_at) END,
+                     CASE WHEN disconnected_at >= last_seen_at THEN disconnected_at WHEN last_seen_at <= $2 THEN last_seen_at END)) AS unready_since
     FROM agents WHERE workspace_id = w.id AND deleted_at IS NULL
 ) a ON true
 LEFT JOIN LATERAL (
@@ -53,6 +55,11 @@ LEFT JOIN LATERAL (
 WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
   AND ($3::uuid[] IS NULL OR w.preset_id = ANY ($3) OR w.preset_id IS NULL)
 ORDER BY w.preset_id, w.created_at, w.id;
+
+-- name: find_hearing_since
+-- Since when gateways have reported without a gap; no row if they do not.
+-- $1 reports after this are up to now
+SELECT (value #>> '{}')::timestamptz FROM settings WHERE name = 'gateways_heard_since' AND updated_at > $1;
 
 -- name: load_histories
 -- How creations of active pools ended, if any went wrong: the first build failed, or the member was deleted as never ready. A job no
