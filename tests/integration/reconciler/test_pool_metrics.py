@@ -32,10 +32,17 @@ STEP_SECONDS = "warmpool_claim_step_seconds"
 
 
 @pytest.fixture
-async def telemetry() -> AsyncGenerator[Telemetry]:
+async def telemetry(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Telemetry]:
+    # The instruments of a reconciler another test ran in this process wait for the first global
+    # provider, and would answer with these names, too.
+    monkeypatch.setattr("svckit.telemetry.metrics.set_meter_provider", _keep_local)
     opened = setup_telemetry("test", "127.0.0.1:0")
     yield opened
     await to_thread(opened.close)
+
+
+def _keep_local(provider: object) -> None:
+    """In place of making a provider the process's."""
 
 
 @pytest.fixture
