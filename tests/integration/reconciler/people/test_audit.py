@@ -64,13 +64,16 @@ async def test_deeds_done_to_pools_are_kept_with_who_and_why(office: Office) -> 
     deeds = await office.audit(
         "pool.pause", "pool.resume_reconciliation", "pool.invalidate", "pool.resume"
     )
-    assert [tuple(deed.values()) for deed in deeds] == [
-        ("boss", "pool.pause", ("pool", "dev/standard"), dev, TRACE_ID),
-        ("boss", "pool.resume_reconciliation", ("pool", "dev/*"), dev, ""),
-        ("boss", "pool.invalidate", ("pool", "dev/*"), dev, TRACE_ID),
-        ("boss", "pool.pause", ("pool", "*"), {}, ""),
-        ("boss", "pool.resume", ("pool", "dev/standard"), dev, ""),
+    assert [tuple(deed.values())[:-1] for deed in deeds] == [
+        ("boss", "pool.pause", ("pool", "dev/standard"), dev),
+        ("boss", "pool.resume_reconciliation", ("pool", "dev/*"), dev),
+        ("boss", "pool.invalidate", ("pool", "dev/*"), dev),
+        ("boss", "pool.pause", ("pool", "*"), {}),
+        ("boss", "pool.resume", ("pool", "dev/standard"), dev),
     ]
+    # A deed without a caller's trace has the server's own, if the process keeps traces.
+    traces = [tuple(deed.values())[-1] for deed in deeds]
+    assert [trace == TRACE_ID for trace in traces] == [True, False, True, False, False]
 
 
 async def test_what_is_refused_is_no_deed(office: Office) -> None:
