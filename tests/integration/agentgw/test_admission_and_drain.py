@@ -120,9 +120,19 @@ async def test_held_streams_are_reported_again_before_they_are_forgotten(
     async with serve_site(backend, replace(QUIET, liveness_seconds=0.1)) as site:
         backend.put_agent(TOKEN, UNCLAIMED)
         held = site.open_stream()
-        await backend.until(lambda: len(backend.liveness) >= 3)
-        assert {tuple(report.connected) for report in backend.liveness} == {(hash_token(TOKEN),)}
+        named = [(hash_token(TOKEN),)] * 3
+        await backend.until(lambda: [c for c in _connected(backend) if c][:3] == named)
         held.cancel()
+
+
+async def test_a_gateway_without_agents_says_that_it_is_there(backend: FakeGatewayBackend) -> None:
+    async with serve_site(backend, replace(QUIET, liveness_seconds=0.1)):
+        await backend.until(lambda: len(backend.liveness) >= 2)
+        assert set(_connected(backend)) == {()}
+
+
+def _connected(backend: FakeGatewayBackend) -> list[tuple[bytes, ...]]:
+    return [tuple(report.connected) for report in backend.liveness]
 
 
 async def test_two_gateways_share_a_port_and_the_second_takes_over(
