@@ -139,7 +139,9 @@ class Office:
         return await self.calling(made.secret)
 
     async def audit(self, *actions: str) -> list[dict[str, Any]]:
-        """Deeds of these kinds, oldest first, without ids and times."""
+        """Deeds of these kinds, oldest first, without ids and times. A trace is told if it is the
+        caller's `TRACE`; without one a deed has the server's own, if the process keeps traces.
+        """
         owner = (await self.calling()).people
         answer = await owner.ListAudit(people_pb2.ListAuditRequest(page_size=500))
         return [
@@ -148,7 +150,7 @@ class Office:
                 "action": entry.action,
                 "target": (entry.target_kind, entry.target_id),
                 "details": json.loads(entry.details_json),
-                "trace_id": entry.trace_id,
+                "trace_id": TRACE_ID if entry.trace_id == TRACE_ID else "",
             }
             for entry in reversed(answer.entries)
             if entry.action in actions

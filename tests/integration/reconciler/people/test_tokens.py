@@ -37,7 +37,7 @@ async def test_a_token_is_shown_once_kept_hashed_and_lives_thirty_days(office: O
     assert made.token in listed.tokens
     life = made.token.expires_at.ToDatetime() - made.token.created_at.ToDatetime()
     assert life == timedelta(days=30)
-    (deed,) = [d for d in await office.audit("token.create") if d["trace_id"]]
+    (deed,) = [d for d in await office.audit("token.create") if d["trace_id"] == TRACE_ID]
     assert deed == {
         "actor": "grace",
         "action": "token.create",
