@@ -6,16 +6,18 @@ the same agents: how long until all of them wait after they all came at once, th
 the CPU while nothing happens, and how soon one of them hears an event. Prints a table and writes
 bench-results/gateway.json; asserts no time.
 
-WARMPOOL_BENCH_AGENTS is how many (2000).
+WARMPOOL_BENCH_AGENTS is how many (2000). Every process may open as many files as the machine lets
+it: a server needs one per agent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import statistics
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,7 @@ pytestmark = pytest.mark.bench
 AGENTS = int(os.environ.get("WARMPOOL_BENCH_AGENTS", "2000"))
 PER_PROCESS = 2500
 EVENTS = 200
+SPARE_FILES = 200
 IDLE_SECONDS = 5.0
 OWNER = str(UUID(int=1))
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") / 1024
@@ -50,7 +53,8 @@ class Held:
     """What holding the agents costs; memory in KiB per agent, CPU as a share of one core."""
 
     storm_seconds: float
-    turned_away: int
+    refused: int
+    broken: int
     kib: float
     idle_cpu: float
     event_p50_ms: float
@@ -64,10 +68,13 @@ class Agents:
         self._processes = processes
         self._heard: dict[int, asyncio.Future[float]] = {}
 
-    async def wait_connected(self) -> tuple[float, int]:
-        """How long the slowest process took, and how often agents were turned away."""
+    async def wait_connected(self) -> tuple[float, int, int]:
+        """How long the slowest process took; how often agents were told to come back later, and
+        how often a stream broke before its first message.
+        """
         lines = [(await _read_line(process)).split() for process in self._processes]
-        return max(float(line[1]) for line in lines), sum(int(line[2]) for line in lines)
+        refused, broken = (sum(int(line[column]) for line in lines) for column in (2, 3))
+        return max(float(line[1]) for line in lines), refused, broken
 
     def hear(self, number: int) -> asyncio.Future[float]:
         """When this agent hears its next event."""
@@ -123,7 +130,7 @@ async def measure(
     """Holds the agents at this server; `fire` makes it tell one."""
     before_kib = memory_kib(pid)
     async with run_agents(address, method) as agents:
-        storm_seconds, turned_away = await agents.wait_connected()
+        storm_seconds, refused, broken = await agents.wait_connected()
         cpu_before = cpu_seconds(pid)
         idle = asyncio.Event()
         asyncio.get_running_loop().call_later(IDLE_SECONDS, idle.set)
@@ -142,7 +149,8 @@ async def measure(
             listening.cancel()
     return Held(
         storm_seconds=storm_seconds,
-        turned_away=turned_away,
+        refused=refused,
+        broken=broken,
         kib=kib,
         idle_cpu=idle_cpu,
         event_p50_ms=1000 * statistics.median(seconds),
@@ -227,6 +235,19 @@ async def measure_bare(supervisor: Supervisor, directory: Path) -> Held:
     return held
 
 
+@pytest.fixture
+def many_files() -> Generator[None]:
+    """Lets this process and its children open all the files they may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert hard == resource.RLIM_INFINITY or hard > AGENTS + SPARE_FILES, (
+        f"{AGENTS} agents need more open files than the {hard} that the machine allows"
+    )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
 async def test_a_gateway_beside_a_bare_server(tmp_path: Path, nats_url: str) -> None:
     async with Supervisor(tmp_path) as supervisor:
         bare = await measure_bare(supervisor, tmp_path)

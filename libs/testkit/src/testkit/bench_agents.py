@@ -1,9 +1,11 @@
 """Many waiting agents in a process of their own, each with a connection of its own.
 
 `python -m testkit.bench_agents ADDRESS METHOD FIRST COUNT` opens COUNT streams at once, says
-"connected SECONDS RETRIES" when each has had its first message, then "event NUMBER MOMENT" for
-every other message that is not a heartbeat, with the moment by the monotonic clock, which all
-processes share.
+"connected SECONDS REFUSED BROKEN" when each has had its first message, then "event NUMBER MOMENT"
+for every other message that is not a heartbeat, with the moment by the monotonic clock, which all
+processes share. REFUSED is how often one was told when to come back, and did so; BROKEN how often a
+stream ended otherwise before its first message (gRPC cancels some in a crowd), and was opened again
+at once.
 Agent N's token, and the body of its request on the bare server, is "agent-N".
 """
 
@@ -16,6 +18,7 @@ from time import monotonic
 
 import grpc.aio
 
+from svckit.status import read_error
 from testkit.bench_echo import HOLD
 from warmpool.agent.v1.agent_pb2 import WaitForReinitRequest, WaitForReinitResponse
 
@@ -30,15 +33,20 @@ class _Agents:
     def __init__(self, method: str, count: int) -> None:
         self._method = method
         self._left = count
-        self.retries = 0
+        self.refused = 0
+        self.broken = 0
         self.connected = asyncio.Event()
 
     async def wait(self, channel: grpc.aio.Channel, number: int) -> None:
         """Waits as an agent does: who is turned away before the first message comes again."""
-        while not await self._try(channel, number):
-            self.retries += 1
+        while True:
+            retry_seconds = await self._try(channel, number)
+            if retry_seconds is None:
+                return
+            await asyncio.sleep(retry_seconds)
 
-    async def _try(self, channel: grpc.aio.Channel, number: int) -> bool:
+    async def _try(self, channel: grpc.aio.Channel, number: int) -> float | None:
+        """None after a stream that was accepted, else in how many seconds to come again."""
         token = f"agent-{number}"
         is_bare = self._method == HOLD
         request = token.encode() if is_bare else WaitForReinitRequest().SerializeToString()
@@ -59,10 +67,14 @@ class _Agents:
                         self.connected.set()
                 elif is_bare or not WaitForReinitResponse.FromString(message).HasField("heartbeat"):
                     print(f"event {number} {monotonic():.6f}", flush=True)
-        except grpc.aio.AioRpcError:
+        except grpc.aio.AioRpcError as error:
             if not is_first:
                 raise
-        return not is_first
+            retry_seconds = read_error(error).retry_after_seconds
+            self.refused += retry_seconds is not None
+            self.broken += retry_seconds is None
+            return retry_seconds or 0.0
+        return None
 
 
 async def _run(address: str, method: str, first: int, count: int) -> None:
@@ -78,7 +90,8 @@ async def _run(address: str, method: str, first: int, count: int) -> None:
                 tasks.create_task(agents.wait(channel, number))
             async with asyncio.timeout(CONNECT_SECONDS):
                 await agents.connected.wait()
-            print(f"connected {monotonic() - started_at:.3f} {agents.retries}", flush=True)
+            seconds = monotonic() - started_at
+            print(f"connected {seconds:.3f} {agents.refused} {agents.broken}", flush=True)
 
 
 if __name__ == "__main__":
