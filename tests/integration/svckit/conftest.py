@@ -59,6 +59,7 @@ async def start() -> AsyncGenerator[Callable[..., Awaitable[tuple[GrpcServer, in
             stream: Behaviour = tick,
             tls: TlsSettings | None = None,
             reflection: bool = False,
+            health_listen: str = "",
             unary_seconds_max: float = 30.0,
         ) -> tuple[GrpcServer, int]:
             get_system = grpc.unary_unary_rpc_method_handler(
@@ -83,6 +84,7 @@ async def start() -> AsyncGenerator[Callable[..., Awaitable[tuple[GrpcServer, in
                 TokenTable(),
                 tls,
                 reflection,
+                health_listen=health_listen,
                 unary_seconds_max=unary_seconds_max,
             )
             port = await server.start()

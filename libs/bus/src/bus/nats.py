@@ -36,7 +36,7 @@ from bus.api import (
     check_pattern,
     check_subject,
 )
-from bus.errors import BusUnavailable
+from bus.errors import BusMisconfigured, BusUnavailable
 
 __all__ = ["NatsBus", "connect_nats"]
 
@@ -273,14 +273,25 @@ async def _close_quietly(client: Client) -> None:
             await client.close()
 
 
+def _trust(ca_file: Path | None) -> ssl.SSLContext | None:
+    """What verifies the servers; None leaves that to nats-py, which takes the system's roots."""
+    if ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise BusMisconfigured(f"cannot read the roots for NATS in {ca_file}: {error}") from error
+
+
 async def connect_nats(
-    url: str, *, name: str, credentials: Path | None = None, tls: ssl.SSLContext | None = None
+    url: str, *, name: str, credentials: Path | None = None, ca_file: Path | None = None
 ) -> NatsBus:
     """A bus at `url`, or at several separated by commas; `name` is shown by the server.
 
     Returns within a few seconds, connected or not; from then on it keeps trying for ever.
-    `credentials` is a NATS credentials file.
+    `credentials` is a NATS credentials file, `ca_file` the roots that verify a server with TLS
+    (a `tls://` URL insists on TLS). Raises BusMisconfigured for roots that cannot be read.
     """
-    bus = NatsBus(url, name=name, credentials=credentials, tls=tls)
+    bus = NatsBus(url, name=name, credentials=credentials, tls=_trust(ca_file))
     await bus.start()
     return bus

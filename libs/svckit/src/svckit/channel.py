@@ -1,7 +1,8 @@
 """The one way to open a channel: keepalive, the token, the trace and a bound on every call.
 
 Open one long-lived channel per peer and close it at the end. A peer that froze is noticed within
-about 40 s; a call without a deadline of its own ends after `unary_seconds_max`.
+about 40 s; a call without a deadline of its own ends after `unary_seconds_max`. A channel with TLS
+files of its own follows them (`svckit.reloading`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections.abc import Callable
 import grpc
 import grpc.aio
 
+from svckit.addresses import is_loopback
 from svckit.interceptors.client import client_interceptors
+from svckit.reloading import ReloadingChannel
 from svckit.tls import ClientTls
 
-__all__ = ["MESSAGE_BYTES_MAX", "ClientTls", "open_channel"]
+__all__ = ["MESSAGE_BYTES_MAX", "ClientTls", "PlaintextRefused", "open_channel"]
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 UNARY_SECONDS_MAX = 60.0
@@ -34,34 +37,51 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+class PlaintextRefused(ValueError):
+    """The token would cross the network in clear, and nobody said that it may."""
+
+
 def open_channel(
     address: str,
     *,
     token: Callable[[], str] | str | None,
     tls: ClientTls | None = None,
+    allow_plaintext: bool = False,
     unary_seconds_max: float = UNARY_SECONDS_MAX,
 ) -> grpc.aio.Channel:
     """A channel to `address`: "host:port", "http://host:port" or "https://host:port".
 
     With "https" or `tls` the channel is encrypted. `token` is sent as bearer with every call; give
     a function if it can change. A unary call without a deadline gets `unary_seconds_max`. Raises
-    ValueError for any other address or for "http" with `tls`, StartFailed for an unreadable TLS
-    file.
+    ValueError for any other address or for "http" with `tls`, PlaintextRefused for a token to
+    another machine without TLS unless `allow_plaintext`, StartFailed for an unusable TLS file.
     """
     target, encrypted = _parse(address)
     if tls is not None and address.startswith("http://"):
         raise ValueError(f"address is {address!r} but TLS is configured: use https://")
+    encrypted = encrypted or tls is not None
+    host = target.rpartition(":")[0]
+    if token is not None and not (encrypted or allow_plaintext or is_loopback(host)):
+        raise PlaintextRefused(
+            f"{address} is on another machine and not encrypted: the token would cross the network"
+            " in clear"
+        )
     options: list[tuple[str, int | str]] = list(_OPTIONS)
     take_token = (lambda: token) if isinstance(token, str) else token
     interceptors = client_interceptors(take_token, unary_seconds_max)
-    if tls is None and not encrypted:
+    if not encrypted:
         return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
     tls = tls or ClientTls()
     if tls.server_name is not None:
         options.append(("grpc.ssl_target_name_override", tls.server_name))
-    return grpc.aio.secure_channel(
-        target, tls.credentials(), options=options, interceptors=interceptors
-    )
+
+    def open_one(credentials: grpc.ChannelCredentials) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(
+            target, credentials, options=options, interceptors=interceptors
+        )
+
+    credentials = tls.follow()
+    return ReloadingChannel(credentials, open_one) if tls.files else open_one(credentials.now)
 
 
 def _parse(address: str) -> tuple[str, bool]:

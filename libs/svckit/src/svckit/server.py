@@ -1,6 +1,10 @@
 """The gRPC server of every service.
 
-Around each call, outermost first: metrics and trace, errors to status, drain, auth, deadline.
+Around each call, outermost first: metrics and trace, errors to status, drain, the client's
+certificate, auth, deadline.
+
+Probes such as Kubernetes' speak gRPC without TLS. For them health can have a second address, where
+nothing else is served.
 
 Shutdown (`stop`): health turns NOT_SERVING and new calls are refused with UNAVAILABLE and a
 RetryInfo; calls under way finish, up to the grace; the rest is cancelled; `stop` returns when the
@@ -29,6 +33,7 @@ from svckit.interceptors.deadline import deadline_interceptor
 from svckit.interceptors.drain import Drain
 from svckit.interceptors.errors import errors_interceptor
 from svckit.interceptors.observe import observe_interceptor
+from svckit.interceptors.peers import peers_interceptor
 from svckit.log import get_logger
 from svckit.system import Clock, SystemClock
 from svckit.tls import TlsSettings
@@ -67,6 +72,7 @@ class GrpcServer:
         tls: TlsSettings | None = None,
         reflection: bool = False,
         *,
+        health_listen: str = "",
         clock: Clock | None = None,
         unary_seconds_max: float = UNARY_SECONDS_MAX,
         message_bytes_max: int = MESSAGE_BYTES_MAX,
@@ -75,10 +81,12 @@ class GrpcServer:
         """Describe a server; `start` makes it.
 
         `listen` is "host:port" (port 0: any free one); each of `services` registers one servicer.
+        `health_listen` is where health is also answered, never with TLS; "" for nowhere.
         `options` are gRPC options that go on top of the standard ones (connection age, for
         example).
         """
         self._listen = listen
+        self._health_listen = health_listen
         self._services = services
         self._authorizer = authorizer
         self._tls = tls
@@ -96,16 +104,21 @@ class GrpcServer:
         self._health = Health()
         self._names: list[str] = []
         self._server: grpc.aio.Server | None = None
+        self._probed: grpc.aio.Server | None = None
+        self.health_port = 0
+        """Of the second address, once started."""
         self.draining = asyncio.Event()
         """Set while new calls are refused. Long streams wait for it, then say goodbye and end."""
 
     async def start(self) -> int:
         """Listen and serve; the port. Raises StartFailed for an unusable address or TLS file."""
+        names = self._tls.client_names if self._tls else ()
         server = grpc.aio.server(
             interceptors=[
                 observe_interceptor(self._clock.monotonic),
                 errors_interceptor(),
                 self._drain.interceptor(),
+                *([peers_interceptor(names)] if names else []),
                 auth_interceptor(self._authorizer),
                 deadline_interceptor(self._unary_seconds_max),
             ],
@@ -119,11 +132,12 @@ class GrpcServer:
         if self._reflection:
             shown = [*self._names, SERVICE_NAME, grpc_reflection.SERVICE_NAME]
             grpc_reflection.enable_server_reflection(shown, server)
-        port = self._bind(server)
+        port = self._bind(server, self._listen, self._tls)
         self._server = server
         self.set_serving(True)
         self._health.set(LIVENESS, True)
         await server.start()
+        await self._start_health()
         _log.info("The gRPC server serves.", action="start", address=self._listen, port=port)
         return port
 
@@ -152,17 +166,29 @@ class GrpcServer:
                 grace_seconds=grace_seconds,
             )
         await server.stop(0)
+        if self._probed is not None:
+            await self._probed.stop(0)
         if not await self._drain.wait_idle(CLEANUP_SECONDS_MAX):
             _log.error("Cancelled calls did not clean up.", action="stop", count=self._drain.calls)
 
-    def _bind(self, server: grpc.aio.Server) -> int:
+    async def _start_health(self) -> None:
+        if not self._health_listen:
+            return
+        probed = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._health.register(probed)
+        self.health_port = self._bind(probed, self._health_listen, None)
+        await probed.start()
+        self._probed = probed
+
+    @staticmethod
+    def _bind(server: grpc.aio.Server, listen: str, tls: TlsSettings | None) -> int:
         try:
-            parse_listen(self._listen)
-            if self._tls is None:
-                return server.add_insecure_port(self._listen)
-            return server.add_secure_port(self._listen, self._tls.credentials())
+            parse_listen(listen)
+            if tls is None:
+                return server.add_insecure_port(listen)
+            return server.add_secure_port(listen, tls.credentials())
         except (RuntimeError, ValueError) as error:
-            raise StartFailed(f"cannot listen on {self._listen}: {error}") from error
+            raise StartFailed(f"cannot listen on {listen}: {error}") from error
 
 
 class _NameRecorder:

@@ -46,6 +46,7 @@ class GatewayPlan:
     """What makes one gateway differ from another; times in seconds."""
 
     listen: str = "127.0.0.1:0"
+    health_listen: str = ""
     tls: TlsSettings | None = None
     reflection: bool = False
     reuse_port: bool = False
@@ -121,6 +122,7 @@ class Gateway:
             AgentAuthorizer(),
             plan.tls,
             plan.reflection,
+            health_listen=plan.health_listen,
             clock=clock,
             options=[("grpc.so_reuseport", 1)] if plan.reuse_port else [],
         )

@@ -9,9 +9,10 @@ from opentelemetry import metrics
 
 from agentgw.wiring.gateway import Gateway
 from agentgw.wiring.settings import GatewaySettings
+from bus.errors import BusMisconfigured
 from bus.nats import connect_nats
 from svckit.addresses import write_port_file
-from svckit.channel import open_channel
+from svckit.channel import PlaintextRefused, open_channel
 from svckit.errors import StartFailed
 from svckit.log import get_logger
 from svckit.rungroup import RunGroup
@@ -26,15 +27,27 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
     """Serves until `group.stopping` is set, then drains. The loops end before what they use."""
     try:
         channel = open_channel(
-            settings.reconciler_address, token=settings.read_key(), tls=settings.reconciler_tls()
+            settings.reconciler_address,
+            token=settings.read_key(),
+            tls=settings.reconciler_tls(),
+            allow_plaintext=settings.allow_plaintext,
         )
+    except PlaintextRefused as error:
+        raise StartFailed(
+            f"reconciler_address: {error}; use https:// and reconciler_ca_file, or set"
+            " allow_plaintext where something else encrypts"
+        ) from error
     except ValueError as error:
         raise StartFailed(f"reconciler_address: {error}") from error
-    bus = await connect_nats(
-        settings.nats_url.get_secret_value(),
-        name=f"{settings.service}/{os.getpid()}",
-        credentials=settings.nats_credentials_file,
-    )
+    try:
+        bus = await connect_nats(
+            settings.nats_url.get_secret_value(),
+            name=f"{settings.service}/{os.getpid()}",
+            credentials=settings.nats_credentials_file,
+            ca_file=settings.nats_ca_file,
+        )
+    except BusMisconfigured as error:
+        raise StartFailed(f"nats_ca_file: {error}") from error
     try:
         gateway = Gateway(
             settings.plan(),

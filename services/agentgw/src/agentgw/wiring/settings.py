@@ -35,6 +35,9 @@ class GatewaySettings(ServiceSettings):
     nats_url: SecretStr = Field(
         SecretStr("nats://127.0.0.1:4222"), description="NATS servers, separated by commas"
     )
+    nats_ca_file: Path | None = Field(
+        None, description="PEM roots the NATS servers' certificates must have; none: the system's"
+    )
     nats_credentials_file: Path | None = Field(None, description="NATS credentials file")
     heartbeat_seconds: float = Field(
         20.0, ge=0.1, le=300, description="a waiting agent hears something at least this often"
@@ -63,6 +66,7 @@ class GatewaySettings(ServiceSettings):
         """What of this concerns the gateway itself."""
         return GatewayPlan(
             listen=self.listen,
+            health_listen=self.health_listen,
             tls=self.tls(),
             reflection=self.reflection,
             reuse_port=self.reuse_port,

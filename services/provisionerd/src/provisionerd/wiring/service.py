@@ -17,7 +17,7 @@ from provisionerd.wiring.provisioners import build_provisioners
 from provisionerd.wiring.settings import ProvisionerdSettings
 from provisionerd.wiring.worker import WorkerPlan, build_worker
 from svckit.addresses import write_port_file
-from svckit.channel import open_channel
+from svckit.channel import PlaintextRefused, open_channel
 from svckit.errors import PermissionDenied, StartFailed
 from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
@@ -32,7 +32,12 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
     jobs_dir = data_dir / "jobs"
     provisioners = build_provisioners(settings)
     server = GrpcServer(
-        settings.listen, (), _NobodyMay(), settings.tls(), reflection=settings.reflection
+        settings.listen,
+        (),
+        _NobodyMay(),
+        settings.tls(),
+        reflection=settings.reflection,
+        health_listen=settings.health_listen,
     )
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,6 +46,7 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
                 settings.reconciler_address,
                 token=KeyFile(settings.key_file),
                 tls=settings.reconciler_tls(),
+                allow_plaintext=settings.allow_plaintext,
             )
             port = await server.start()
             server.set_serving(False)
@@ -84,6 +90,11 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
         raise StartFailed(str(error)) from error
     except OSError as error:
         raise StartFailed(f"cannot use the data directory {data_dir}: {error}") from error
+    except PlaintextRefused as error:
+        raise StartFailed(
+            f"reconciler_address: {error}; use https:// and reconciler_ca_file, or set"
+            " allow_plaintext where something else encrypts"
+        ) from error
     except ValueError as error:
         raise StartFailed(f"--reconciler-address: {error}") from error
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from opentelemetry import metrics
 
 from bus.api import Bus
+from bus.errors import BusMisconfigured
 from bus.nats import connect_nats
 from reconciler.core.checks import Check
 from reconciler.core.pools import PoolSettings, concurrency_limit
@@ -52,6 +53,7 @@ from reconciler.store.workspaces import Workspaces
 from reconciler.wiring.settings import ReconcilerSettings
 from svckit.addresses import write_port_file
 from svckit.auth import hash_token
+from svckit.errors import StartFailed
 from svckit.log import get_logger
 from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
@@ -79,12 +81,24 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
         open_database(url, pool_max=1, by_key=True) as claim_database,
     ):
         await _prepare(settings, database)
-        bus = await connect_nats(settings.nats_url.get_secret_value(), name="reconciler")
+        bus = await _connect(settings)
         try:
             async with RunGroup(group.stopping) as loops:
                 await _serve(settings, database, claim_database, cipher, bus, loops)
         finally:
             await bus.close()
+
+
+async def _connect(settings: ReconcilerSettings) -> Bus:
+    try:
+        return await connect_nats(
+            settings.nats_url.get_secret_value(),
+            name="reconciler",
+            credentials=settings.nats_credentials_file,
+            ca_file=settings.nats_ca_file,
+        )
+    except BusMisconfigured as error:
+        raise StartFailed(f"nats_ca_file: {error}") from error
 
 
 async def _prepare(settings: ReconcilerSettings, database: Database) -> None:
@@ -223,6 +237,7 @@ async def _serve(
         authorizer,
         settings.tls(),
         settings.reflection,
+        health_listen=settings.health_listen,
     )
 
     loops.start("claims", claims.run)

@@ -5,11 +5,13 @@ a file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from reconciler.store.cipher import StateCipher, cipher_from_text
+from svckit.addresses import is_loopback
 from svckit.errors import InvalidArgument, StartFailed
 from svckit.settings import ServiceSettings
 
@@ -31,8 +33,13 @@ class ReconcilerSettings(ServiceSettings):
         default=16, ge=4, le=500, description="Connections to Postgres; the pool loop takes half"
     )
     nats_url: SecretStr = Field(
-        default=SecretStr("nats://127.0.0.1:4222"), description="The NATS server"
+        default=SecretStr("nats://127.0.0.1:4222"), description="NATS servers, separated by commas"
     )
+    nats_ca_file: Path | None = Field(
+        default=None,
+        description="PEM roots the NATS servers' certificates must have; none: the system's",
+    )
+    nats_credentials_file: Path | None = Field(default=None, description="NATS credentials file")
     agent_url: str = Field(
         default="http://127.0.0.1:7443",
         description="Where agents find their gateway, as templates see it",
@@ -115,6 +122,17 @@ class ReconcilerSettings(ServiceSettings):
     claim_events_raw: bool = Field(
         default=False, description="Write claim events as older gateways expect them"
     )
+
+    @model_validator(mode="after")
+    def _check_agent_url(self) -> Self:
+        parts = urlsplit(self.agent_url)
+        if parts.scheme == "https" or self.allow_plaintext or is_loopback(parts.hostname or ""):
+            return self
+        raise ValueError(
+            f"agent_url is {self.agent_url}: agents on other machines would send their tokens in"
+            " clear, and refuse to; give https://, or set allow_plaintext here and"
+            " WARMPOOL_AGENT_ALLOW_PLAINTEXT=true in the workspaces where something else encrypts"
+        )
 
     def read_database_url(self) -> str:
         """The URL, from the file if one is given; raises InvalidArgument if there is none."""
