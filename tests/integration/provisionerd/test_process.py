@@ -140,6 +140,7 @@ async def test_a_worker_registers_serves_health_and_metrics_and_ends_on_request(
         await machine.fake.until(lambda: sum(machine.fake.wants) == 4)  # its slot is free again
         assert await machine.health() == health_pb2.HealthCheckResponse.SERVING
         values = await machine.metrics()
+        assert values["warmpool_ready"] in (0.0, 1.0)  # the fake answers no health check
         assert values["warmpool_provisioner_slots"] == 3.0
         assert values["warmpool_provisioner_jobs_total"] == 1.0
         assert values["warmpool_provisioner_job_seconds_count"] == 1.0

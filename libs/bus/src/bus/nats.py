@@ -123,6 +123,12 @@ class NatsBus(Bus):
         """The kind of the last failure, for logs; never carries credentials."""
         return self._last_failure
 
+    async def probe(self) -> str:
+        """What is wrong with the connection, for people; "" if messages can flow."""
+        if self.connected:
+            return ""
+        return f"not connected ({self._last_failure}); hints are late, nothing is lost"
+
     async def publish(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None
     ) -> None:

@@ -35,6 +35,7 @@ from svckit.interceptors.errors import errors_interceptor
 from svckit.interceptors.observe import observe_interceptor
 from svckit.interceptors.peers import peers_interceptor
 from svckit.log import get_logger
+from svckit.readiness import Readiness
 from svckit.system import Clock, SystemClock
 from svckit.tls import TlsSettings
 
@@ -73,6 +74,7 @@ class GrpcServer:
         reflection: bool = False,
         *,
         health_listen: str = "",
+        readiness: Readiness | None = None,
         clock: Clock | None = None,
         unary_seconds_max: float = UNARY_SECONDS_MAX,
         message_bytes_max: int = MESSAGE_BYTES_MAX,
@@ -82,11 +84,13 @@ class GrpcServer:
 
         `listen` is "host:port" (port 0: any free one); each of `services` registers one servicer.
         `health_listen` is where health is also answered, never with TLS; "" for nowhere.
+        `readiness` is told whether it serves.
         `options` are gRPC options that go on top of the standard ones (connection age, for
         example).
         """
         self._listen = listen
         self._health_listen = health_listen
+        self._readiness = readiness or Readiness()
         self._services = services
         self._authorizer = authorizer
         self._tls = tls
@@ -110,8 +114,11 @@ class GrpcServer:
         self.draining = asyncio.Event()
         """Set while new calls are refused. Long streams wait for it, then say goodbye and end."""
 
-    async def start(self) -> int:
-        """Listen and serve; the port. Raises StartFailed for an unusable address or TLS file."""
+    async def start(self, *, serving: bool = True) -> int:
+        """Listen and serve; the port. Raises StartFailed for an unusable address or TLS file.
+
+        With `serving` False only health is answered, with NOT_SERVING, until `set_serving`.
+        """
         names = self._tls.client_names if self._tls else ()
         server = grpc.aio.server(
             interceptors=[
@@ -134,7 +141,7 @@ class GrpcServer:
             grpc_reflection.enable_server_reflection(shown, server)
         port = self._bind(server, self._listen, self._tls)
         self._server = server
-        self.set_serving(True)
+        self.set_serving(serving)
         self._health.set(LIVENESS, True)
         await server.start()
         await self._start_health()
@@ -150,6 +157,7 @@ class GrpcServer:
             self.draining.set()
         for name in ["", *self._names]:
             self._health.set(name, serving)
+        self._readiness.set_serving(serving)
 
     async def stop(self, grace_seconds: float) -> None:
         """Drain, then stop. Calls still under way after `grace_seconds` are cancelled."""

@@ -28,6 +28,7 @@ from agentgw.store.metrics import GatewayMetrics
 from agentgw.store.records import PendingRecords
 from agentgw.store.sessions import Sessions
 from bus.api import Bus
+from svckit.readiness import Readiness
 from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
 from svckit.system import Clock, Entropy
@@ -72,6 +73,7 @@ class Gateway:
         meter: Meter,
         clock: Clock,
         entropy: Entropy,
+        readiness: Readiness | None = None,
     ) -> None:
         self._plan = plan
         self._clock = clock
@@ -123,6 +125,7 @@ class Gateway:
             plan.tls,
             plan.reflection,
             health_listen=plan.health_listen,
+            readiness=readiness,
             clock=clock,
             options=[("grpc.so_reuseport", 1)] if plan.reuse_port else [],
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 
 from opentelemetry import metrics
 
@@ -14,6 +15,7 @@ from bus.nats import connect_nats
 from svckit.addresses import write_port_file
 from svckit.channel import PlaintextRefused, open_channel
 from svckit.errors import StartFailed
+from svckit.health import health_probe
 from svckit.log import get_logger
 from svckit.rungroup import RunGroup
 from svckit.system import SystemClock, SystemEntropy
@@ -56,8 +58,12 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
             meter=metrics.get_meter("agentgw"),
             clock=SystemClock(),
             entropy=SystemEntropy(),
+            readiness=group.readiness,
         )
+        watch = partial(group.readiness.watch, clock=SystemClock())
         async with RunGroup(group.stopping) as loops:
+            loops.start("watch-nats", partial(watch, "nats", bus.probe))
+            loops.start("watch-reconciler", partial(watch, "control plane", health_probe(channel)))
             port = await gateway.start(loops)
             write_port_file(settings.port_file, port)
             await group.stopping.wait()

@@ -6,6 +6,7 @@ the server stops; the channel is closed last.
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version
 
 from opentelemetry import metrics
@@ -19,6 +20,7 @@ from provisionerd.wiring.worker import WorkerPlan, build_worker
 from svckit.addresses import write_port_file
 from svckit.channel import PlaintextRefused, open_channel
 from svckit.errors import PermissionDenied, StartFailed
+from svckit.health import health_probe
 from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
 from svckit.system import SystemClock, SystemEntropy, new_id
@@ -38,6 +40,7 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
         settings.tls(),
         reflection=settings.reflection,
         health_listen=settings.health_listen,
+        readiness=group.readiness,
     )
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,8 +51,7 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
                 tls=settings.reconciler_tls(),
                 allow_plaintext=settings.allow_plaintext,
             )
-            port = await server.start()
-            server.set_serving(False)
+            port = await server.start(serving=False)
 
             def announce() -> None:
                 if not group.stopping.is_set():
@@ -81,6 +83,12 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
                 entropy=SystemEntropy(),
             )
             group.start("health", lambda: _say_when_stopping(group, server))
+            group.start(
+                "watch",
+                partial(
+                    group.readiness.watch, "control plane", health_probe(channel), SystemClock()
+                ),
+            )
             try:
                 await worker.run()
             finally:

@@ -15,7 +15,7 @@ from opentelemetry import metrics
 
 from bus.api import Bus
 from bus.errors import BusMisconfigured
-from bus.nats import connect_nats
+from bus.nats import NatsBus, connect_nats
 from reconciler.core.checks import Check
 from reconciler.core.pools import PoolSettings, concurrency_limit
 from reconciler.loops.claims import ClaimBatches
@@ -83,13 +83,16 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
         await _prepare(settings, database)
         bus = await _connect(settings)
         try:
-            async with RunGroup(group.stopping) as loops:
+            watch = partial(group.readiness.watch, clock=SystemClock())
+            async with RunGroup(group.stopping, group.readiness) as loops:
+                loops.start("watch-nats", partial(watch, "nats", bus.probe))
+                loops.start("watch-postgres", partial(watch, "postgres", database.probe))
                 await _serve(settings, database, claim_database, cipher, bus, loops)
         finally:
             await bus.close()
 
 
-async def _connect(settings: ReconcilerSettings) -> Bus:
+async def _connect(settings: ReconcilerSettings) -> NatsBus:
     try:
         return await connect_nats(
             settings.nats_url.get_secret_value(),
@@ -238,6 +241,7 @@ async def _serve(
         settings.tls(),
         settings.reflection,
         health_listen=settings.health_listen,
+        readiness=loops.readiness,
     )
 
     loops.start("claims", claims.run)
