@@ -14,6 +14,7 @@ import pytest
 from svckit.status import read_error
 from testkit.eventually import eventually
 from testkit.system import SWEEP_SECONDS, RunningSystem
+from warmpool.control.v1.system_pb2 import GetSystemRequest
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 POOL = """
@@ -34,6 +35,21 @@ run_on_start = true
 script = "echo {owner.username} >> runs.log"
 """
 RECOVERED_SECONDS = 25.0
+
+
+async def test_a_system_that_is_well_is_told_to_be_so_by_all_its_parts(
+    running_system: RunningSystem,
+):
+    async def look() -> None:
+        answer = await running_system.client.system.GetSystem(GetSystemRequest(), timeout=10)
+        assert [check for check in answer.checks if check.warning or not check.ok] == []
+        assert {each.service for each in answer.instances} == {
+            "reconciler",
+            "gateway",
+            "provisioner",
+        }
+
+    await eventually(look)
 
 
 async def warm(system: RunningSystem) -> str:

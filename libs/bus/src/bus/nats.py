@@ -52,6 +52,9 @@ OUTSTANDING_PINGS_MAX: Final = 2
 # What one read from the socket can put into nats-py's own queue before ours gets a turn.
 LIBRARY_PENDING_MAX: Final = 65_536
 
+REFUSALS_MAX: Final = 20
+_PERMISSIONS: Final = "permissions violation"  # the beginning of the server's own words
+
 Failure = nats.errors.Error | OSError | TimeoutError
 
 
@@ -109,6 +112,7 @@ class NatsBus(Bus):
         self._keeper = asyncio.TaskGroup()
         self._keeper_task: asyncio.Task[None] | None = None
         self._last_failure = "no connection yet"
+        self._refusals: dict[str, None] = {}  # in order, each once
 
     @property
     def connected(self) -> bool:
@@ -123,8 +127,19 @@ class NatsBus(Bus):
         """The kind of the last failure, for logs; never carries credentials."""
         return self._last_failure
 
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """What the server did not permit on this connection, in its words.
+
+        It says so whenever it likes, to nobody in particular: after a `flush`, all that was asked
+        before it has been answered.
+        """
+        return tuple(self._refusals)
+
     async def probe(self) -> str:
         """What is wrong with the connection, for people; "" if messages can flow."""
+        if self.refusals:
+            return "; ".join(self.refusals)
         if self.connected:
             return ""
         return f"not connected ({self._last_failure}); hints are late, nothing is lost"
@@ -226,8 +241,12 @@ class NatsBus(Bus):
             if client is self._client:
                 self._disturbances.report()
 
+        self._refusals.clear()
+
         async def on_error(error: Exception) -> None:
             self._note(error)
+            if _PERMISSIONS in str(error).lower() and len(self._refusals) < REFUSALS_MAX:
+                self._refusals[str(error).removeprefix("nats: ").strip("'")] = None
             if isinstance(error, nats.errors.SlowConsumerError):
                 for listener in self._listeners:
                     if listener.remote is error.sub:

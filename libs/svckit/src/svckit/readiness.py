@@ -75,6 +75,14 @@ class Readiness:
         summary = "not ready" if not self.is_ready else "degraded" if degraded else "ready"
         return "\n".join([*lines, summary, ""])
 
+    def problems(self) -> list[str]:
+        """What this process has to do without, for others to know."""
+        return [
+            f"{each.name}: {each.message}"
+            for each in self.conditions
+            if not (each.is_ok or each.is_needed)
+        ]
+
     def set_serving(self, serving: bool) -> None:
         """Say that the process takes work, or that it drains."""
         began = self._conditions[_SERVING].message != "starting"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from functools import partial
+from importlib.metadata import version
 
 from opentelemetry import metrics
 
@@ -16,9 +18,10 @@ from svckit.addresses import write_port_file
 from svckit.channel import PlaintextRefused, open_channel
 from svckit.errors import StartFailed
 from svckit.health import health_probe
+from svckit.instances import InstanceReporter
 from svckit.log import get_logger
 from svckit.rungroup import RunGroup
-from svckit.system import SystemClock, SystemEntropy
+from svckit.system import SystemClock, SystemEntropy, new_id
 
 __all__ = ["serve"]
 
@@ -62,6 +65,15 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
         )
         watch = partial(group.readiness.watch, clock=SystemClock())
         async with RunGroup(group.stopping) as loops:
+            reporter = InstanceReporter(
+                channel,
+                group.readiness,
+                SystemClock(),
+                instance_id=new_id(),
+                name=socket.gethostname(),
+                version=version("warmpool-agentgw"),
+            )
+            loops.start("instance", reporter.run)
             loops.start("watch-nats", partial(watch, "nats", bus.probe))
             loops.start("watch-reconciler", partial(watch, "control plane", health_probe(channel)))
             port = await gateway.start(loops)

@@ -14,6 +14,7 @@ from opentelemetry import metrics
 from provisionerd.core.jobs import Worker
 from provisionerd.store.jobdirs import DataDirInUse, JobDirs
 from provisionerd.wiring.keyfile import KeyFile
+from provisionerd.wiring.programs import Programs
 from provisionerd.wiring.provisioners import build_provisioners
 from provisionerd.wiring.settings import ProvisionerdSettings
 from provisionerd.wiring.worker import WorkerPlan, build_worker
@@ -21,6 +22,7 @@ from svckit.addresses import write_port_file
 from svckit.channel import PlaintextRefused, open_channel
 from svckit.errors import PermissionDenied, StartFailed
 from svckit.health import health_probe
+from svckit.instances import InstanceReporter
 from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
 from svckit.system import SystemClock, SystemEntropy, new_id
@@ -53,6 +55,8 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
             )
             port = await server.start(serving=False)
 
+            worker_id = new_id()
+
             def announce() -> None:
                 if not group.stopping.is_set():
                     server.set_serving(True)
@@ -61,7 +65,7 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
             worker = build_worker(
                 WorkerPlan(
                     worker=Worker(
-                        worker_id=str(new_id()),
+                        worker_id=str(worker_id),
                         name=settings.name,
                         version=version("warmpool-provisionerd"),
                         provisioner_types=tuple(provisioners.by_type),
@@ -83,6 +87,16 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
                 entropy=SystemEntropy(),
             )
             group.start("health", lambda: _say_when_stopping(group, server))
+            reporter = InstanceReporter(
+                channel,
+                group.readiness,
+                SystemClock(),
+                instance_id=worker_id,
+                name=settings.name,
+                version=version("warmpool-provisionerd"),
+                find_programs=Programs(settings).find,
+            )
+            group.start("instance", reporter.run)
             group.start(
                 "watch",
                 partial(

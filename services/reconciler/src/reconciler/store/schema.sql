@@ -191,6 +191,18 @@ CREATE TABLE workers (
     last_seen_at      timestamptz NOT NULL
 );
 
+-- Processes that told of themselves lately, for `warmpool doctor`. `clock_skew_seconds`: how far their clock was ahead.
+CREATE TABLE instances (
+    id                 uuid PRIMARY KEY,
+    service            text NOT NULL,
+    name               text NOT NULL,
+    version            text NOT NULL,
+    clock_skew_seconds double precision NOT NULL,
+    problems           text[] NOT NULL,
+    programs           jsonb NOT NULL,
+    last_seen_at       timestamptz NOT NULL
+);
+
 -- Workspaces ------------------------------------------------------------------------------------------------------------------
 
 -- The latest build is kept on the row: the pool and every listing read it, and a lock on this row guards it.

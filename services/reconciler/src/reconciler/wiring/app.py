@@ -6,6 +6,7 @@ the loops stop, so that what a call promised is still said.
 
 from __future__ import annotations
 
+import socket
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -13,13 +14,13 @@ from pathlib import Path
 
 from opentelemetry import metrics
 
-from bus.api import Bus
 from bus.errors import BusMisconfigured
 from bus.nats import NatsBus, connect_nats
-from reconciler.core.checks import Check
 from reconciler.core.pools import PoolSettings, concurrency_limit
+from reconciler.loops.bus_check import check_bus
 from reconciler.loops.claims import ClaimBatches
 from reconciler.loops.hints import BusHints
+from reconciler.loops.instances import SelfReport
 from reconciler.loops.lifecycle import LifecycleLoop
 from reconciler.loops.listen import listen
 from reconciler.loops.metrics import MetricsLoop, PoolMetrics
@@ -29,6 +30,7 @@ from reconciler.loops.reaper import Reaper, ReaperSettings
 from reconciler.rpc.authorizer import TokenAuthorizer
 from reconciler.rpc.creation import Creation
 from reconciler.rpc.gateway import GatewayServicer
+from reconciler.rpc.instances import InstanceServicer
 from reconciler.rpc.lifecycle import LivingWorkspaceServicer
 from reconciler.rpc.people import PeopleServicer
 from reconciler.rpc.pools import PoolServicer
@@ -48,6 +50,7 @@ from reconciler.store.migrate import migrate
 from reconciler.store.offers import Offers
 from reconciler.store.outbox import Outbox
 from reconciler.store.pools import Pools
+from reconciler.store.system import SystemViews
 from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
 from reconciler.wiring.settings import ReconcilerSettings
@@ -66,6 +69,7 @@ from warmpool.control.v1 import (
     workspaces_pb2_grpc,
 )
 from warmpool.gateway.v1 import gateway_pb2_grpc
+from warmpool.instance.v1 import instance_pb2_grpc
 from warmpool.provisioner.v1 import provisioner_pb2_grpc
 
 __all__ = ["serve"]
@@ -124,7 +128,7 @@ async def _serve(
     database: Database,
     claim_database: Database,
     cipher: StateCipher,
-    bus: Bus,
+    bus: NatsBus,
     loops: RunGroup,
 ) -> None:
     clock, entropy = SystemClock(), SystemEntropy()
@@ -221,8 +225,17 @@ async def _serve(
     )
     operators = PoolServicer(pools, hints, hints, clock, new_id, pool_settings, loops.stopping)
     gateway = GatewayServicer(Agents(database, agent_timeout=agent_timeout), hints, clock)
-    system = SystemServicer(
-        database, clock, version("warmpool-reconciler"), [partial(check_bus, bus)]
+    release = version("warmpool-reconciler")
+    system = SystemServicer(database, clock, release, [partial(check_bus, bus)])
+    views = SystemViews(database)
+    instances = InstanceServicer(views, clock)
+    self_report = SelfReport(
+        views,
+        loops.readiness,
+        clock,
+        instance_id=new_id(),
+        name=socket.gethostname(),
+        version=release,
     )
     authorizer = TokenAuthorizer(Identities(database), clock)
     people = PeopleServicer(database, clock, new_id, new_token, authorizer.forget)
@@ -236,6 +249,7 @@ async def _serve(
             partial(pools_pb2_grpc.add_PoolServiceServicer_to_server, operators),
             partial(people_pb2_grpc.add_PeopleServiceServicer_to_server, people),
             partial(system_pb2_grpc.add_SystemServiceServicer_to_server, system),
+            partial(instance_pb2_grpc.add_InstanceServiceServicer_to_server, instances),
         ],
         authorizer,
         settings.tls(),
@@ -252,23 +266,13 @@ async def _serve(
     loops.start("pool", pool_loop.run)
     loops.start("lifecycle", lifecycle_loop.run)
     loops.start("metrics", figures.run)
+    loops.start("self-report", self_report.run)
     port = await server.start()
     write_port_file(settings.port_file, port)
     try:
         await loops.stopping.wait()
     finally:
         await server.stop(settings.drain_seconds)
-
-
-def check_bus(bus: Bus) -> Check:
-    """Whether hints travel; without them everything works, later."""
-    if bus.connected:
-        return Check(name="nats", is_ok=True, message="connected")
-    return Check(
-        name="nats",
-        is_ok=False,
-        message="not connected; hints wait for the slow poll, nothing is lost",
-    )
 
 
 def read_pool_settings(settings: ReconcilerSettings) -> PoolSettings:
