@@ -18,10 +18,10 @@ import grpc.aio
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 
-from svckit.interceptors.around import AroundInterceptor, Call, Context
+from svckit.interceptors.around import Around, Call, Context
 from svckit.metrics import CALL_DURATION, CALLS_OPEN, CALLS_STARTED
 
-__all__ = ["observe_interceptor"]
+__all__ = ["observe_calls"]
 
 _NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 _FAULTS = {"UNKNOWN", "INTERNAL", "DATA_LOSS", "UNIMPLEMENTED", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
@@ -29,8 +29,8 @@ _FAULTS = {"UNKNOWN", "INTERNAL", "DATA_LOSS", "UNIMPLEMENTED", "UNAVAILABLE", "
 _tracer = trace.get_tracer("svckit")
 
 
-def observe_interceptor(monotonic: Callable[[], float]) -> AroundInterceptor:
-    """The interceptor. It belongs outside of all others: it sees the status they leave."""
+def observe_calls(monotonic: Callable[[], float]) -> Around:
+    """The concern. It belongs outside of all others: it sees the status they leave."""
 
     @asynccontextmanager
     async def around(call: Call) -> AsyncGenerator[None]:
@@ -62,7 +62,7 @@ def observe_interceptor(monotonic: Callable[[], float]) -> AroundInterceptor:
             CALLS_OPEN.add(-1, method)
             CALL_DURATION.record(monotonic() - started_seconds, {**method, "grpc.status": code})
 
-    return AroundInterceptor(around)
+    return around
 
 
 def _remote_context(context: Context) -> otel_context.Context:
