@@ -19,7 +19,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 
 from svckit.interceptors.around import Around, Call, Context
-from svckit.metrics import CALL_DURATION, CALLS_OPEN, CALLS_STARTED
+from svckit.metrics import CALL_DURATION, CALLS
 
 __all__ = ["observe_calls"]
 
@@ -38,9 +38,8 @@ def observe_calls(monotonic: Callable[[], float]) -> Around:
             yield
             return
         started_seconds = monotonic()
-        method = {"grpc.method": call.method.removeprefix("/")}
-        CALLS_STARTED.add(1, method)
-        CALLS_OPEN.add(1, method)
+        method = call.method.removeprefix("/")
+        CALLS.start(method)
         code = "UNKNOWN"
         token = otel_context.attach(_remote_context(call.context))
         span = _start_span(call) if call.unary else trace.INVALID_SPAN
@@ -59,8 +58,10 @@ def observe_calls(monotonic: Callable[[], float]) -> Around:
                 otel_context.detach(inner)
             otel_context.detach(token)
             _end_span(span, code)
-            CALLS_OPEN.add(-1, method)
-            CALL_DURATION.record(monotonic() - started_seconds, {**method, "grpc.status": code})
+            CALLS.end(method)
+            CALL_DURATION.record(
+                monotonic() - started_seconds, {"grpc.method": method, "grpc.status": code}
+            )
 
     return around
 
