@@ -82,7 +82,9 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
         open_database(url, pool_max=1, by_key=True) as claim_database,
     ):
         await _prepare(settings, database)
-        bus = await connect_nats(settings.nats_url.get_secret_value(), name="reconciler")
+        bus = await connect_nats(
+            settings.nats_url.get_secret_value(), name="reconciler", access=settings.nats_access()
+        )
         try:
             async with RunGroup(group.stopping) as loops:
                 await _serve(settings, database, claim_database, cipher, bus, loops)
