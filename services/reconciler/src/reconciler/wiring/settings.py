@@ -42,7 +42,10 @@ class ReconcilerSettings(NatsSettings):
     allow_plain_state: bool = Field(
         default=False, description="Store tfstate, and the secrets in it, in clear without a key"
     )
-    migrate: bool = Field(default=True, description="Bring the schema up to date before serving")
+    migrate: bool = Field(
+        default=True,
+        description="Bring the schema up to date before serving; if not, refuse an older one",
+    )
     migrate_post: bool = Field(
         default=False,
         description="Also take the steps that older replicas could not bear, once none is left",
