@@ -6,6 +6,7 @@ about 40 s; a call without a deadline of its own ends after `unary_seconds_max`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import grpc
@@ -33,6 +34,11 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
 )
 
+# Over every address the name has, and only over those that serve: one that drains says so first.
+_SPREAD = json.dumps(
+    {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+)
+
 
 def open_channel(
     address: str,
@@ -40,18 +46,21 @@ def open_channel(
     token: Callable[[], str] | str | None,
     tls: ClientTls | None = None,
     unary_seconds_max: float = UNARY_SECONDS_MAX,
+    spread: bool = False,
 ) -> grpc.aio.Channel:
     """A channel to `address`: "host:port", "http://host:port" or "https://host:port".
 
     With "https" or `tls` the channel is encrypted. `token` is sent as bearer with every call; give
-    a function if it can change. A unary call without a deadline gets `unary_seconds_max`. Raises
-    ValueError for any other address or for "http" with `tls`, StartFailed for an unreadable TLS
-    file.
+    a function if it can change. A unary call without a deadline gets `unary_seconds_max`. With
+    `spread` calls go in turn to every address behind the name that is healthy. Raises ValueError
+    for any other address or for "http" with `tls`, StartFailed for an unreadable TLS file.
     """
     target, encrypted = _parse(address)
     if tls is not None and address.startswith("http://"):
         raise ValueError(f"address is {address!r} but TLS is configured: use https://")
     options: list[tuple[str, int | str]] = list(_OPTIONS)
+    if spread:
+        options.append(("grpc.service_config", _SPREAD))
     take_token = (lambda: token) if isinstance(token, str) else token
     interceptors = client_interceptors(take_token, unary_seconds_max)
     if tls is None and not encrypted:

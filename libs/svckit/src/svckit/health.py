@@ -13,7 +13,10 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2
 
-__all__ = ["SERVICE_NAME", "Health"]
+from svckit.addresses import parse_listen
+from svckit.errors import StartFailed
+
+__all__ = ["SERVICE_NAME", "Health", "serve_probes"]
 
 SERVICE_NAME = "grpc.health.v1.Health"
 
@@ -65,3 +68,20 @@ class Health:
                 await context.write(_Response(status=state))
                 told = state
             await changed.wait()
+
+
+async def serve_probes(health: Health, listen: str) -> tuple[grpc.aio.Server, int]:
+    """A server of `health` and nothing else, in plain text, and its port.
+
+    For probes that speak no TLS, such as those of Kubernetes. What it tells is no secret. Raises
+    StartFailed for an unusable address.
+    """
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    health.register(server)
+    try:
+        parse_listen(listen)
+        port = server.add_insecure_port(listen)
+    except (RuntimeError, ValueError) as error:
+        raise StartFailed(f"cannot answer probes on {listen}: {error}") from error
+    await server.start()
+    return server, port

@@ -23,7 +23,7 @@ from svckit.addresses import parse_listen
 from svckit.auth import Authorizer
 from svckit.channel import MESSAGE_BYTES_MAX
 from svckit.errors import StartFailed
-from svckit.health import SERVICE_NAME, Health
+from svckit.health import SERVICE_NAME, Health, serve_probes
 from svckit.interceptors.around import AroundInterceptor
 from svckit.interceptors.auth import authorize_calls
 from svckit.interceptors.deadline import bound_calls
@@ -72,12 +72,13 @@ class GrpcServer:
         unary_seconds_max: float = UNARY_SECONDS_MAX,
         message_bytes_max: int = MESSAGE_BYTES_MAX,
         options: Iterable[tuple[str, int]] = (),
+        health_listen: str = "",
     ) -> None:
         """Describe a server; `start` makes it.
 
         `listen` is "host:port" (port 0: any free one); each of `services` registers one servicer.
         `options` are gRPC options that go on top of the standard ones (connection age, for
-        example).
+        example). At `health_listen`, if it is given, health is answered in plain text, too.
         """
         self._listen = listen
         self._services = services
@@ -97,6 +98,10 @@ class GrpcServer:
         self._health = Health()
         self._names: list[str] = []
         self._server: grpc.aio.Server | None = None
+        self._health_listen = health_listen
+        self._probes: grpc.aio.Server | None = None
+        self.health_port = 0
+        """The port of `health_listen`, once started; 0 without one."""
         self.draining = asyncio.Event()
         """Set while new calls are refused. Long streams wait for it, then say goodbye and end."""
 
@@ -123,6 +128,8 @@ class GrpcServer:
             shown = [*self._names, SERVICE_NAME, grpc_reflection.SERVICE_NAME]
             grpc_reflection.enable_server_reflection(shown, server)
         port = self._bind(server)
+        if self._health_listen:
+            self._probes, self.health_port = await serve_probes(self._health, self._health_listen)
         self._server = server
         self.set_serving(True)
         self._health.set(LIVENESS, True)
@@ -157,6 +164,8 @@ class GrpcServer:
         await server.stop(0)
         if not await self._drain.wait_idle(CLEANUP_SECONDS_MAX):
             _log.error("Cancelled calls did not clean up.", action="stop", count=self._drain.calls)
+        if self._probes is not None:  # last: until here a probe is told that this is a drain
+            await self._probes.stop(0)
 
     def _bind(self, server: grpc.aio.Server) -> int:
         try:

@@ -48,6 +48,7 @@ class GatewayPlan:
     listen: str = "127.0.0.1:0"
     tls: TlsSettings | None = None
     reflection: bool = False
+    health_listen: str = ""
     reuse_port: bool = False
     heartbeat_seconds: float = 20.0
     sweep_seconds: float = 25.0
@@ -123,6 +124,7 @@ class Gateway:
             plan.reflection,
             clock=clock,
             options=[("grpc.so_reuseport", 1)] if plan.reuse_port else [],
+            health_listen=plan.health_listen,
         )
 
     async def start(self, group: RunGroup) -> int:

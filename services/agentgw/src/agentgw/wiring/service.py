@@ -26,7 +26,10 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
     """Serves until `group.stopping` is set, then drains. The loops end before what they use."""
     try:
         channel = open_channel(
-            settings.reconciler_address, token=settings.read_key(), tls=settings.reconciler_tls()
+            settings.reconciler_address,
+            token=settings.read_key(),
+            tls=settings.reconciler_tls(),
+            spread=True,
         )
     except ValueError as error:
         raise StartFailed(f"reconciler_address: {error}") from error

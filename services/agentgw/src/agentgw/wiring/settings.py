@@ -65,6 +65,7 @@ class GatewaySettings(ServiceSettings):
             listen=self.listen,
             tls=self.tls(),
             reflection=self.reflection,
+            health_listen=self.health_listen,
             reuse_port=self.reuse_port,
             heartbeat_seconds=self.heartbeat_seconds,
             sweep_seconds=self.sweep_seconds,

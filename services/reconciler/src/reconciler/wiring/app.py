@@ -69,6 +69,9 @@ from warmpool.provisioner.v1 import provisioner_pb2_grpc
 __all__ = ["serve"]
 
 LOG = get_logger(__name__)
+# Callers look their peers up when a connection ends, so this is when they find new replicas.
+# Streams are not cut: they stay on the old connection until they end by themselves.
+CONNECTION_AGE_MS_MAX = 300_000
 
 
 async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
@@ -223,6 +226,8 @@ async def _serve(
         authorizer,
         settings.tls(),
         settings.reflection,
+        options=[("grpc.max_connection_age_ms", CONNECTION_AGE_MS_MAX)],
+        health_listen=settings.health_listen,
     )
 
     loops.start("claims", claims.run)
