@@ -6,6 +6,7 @@ agent is let in. At the end agents are sent away first, and what they used is st
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -140,15 +141,22 @@ class Gateway:
         return await self._server.start()
 
     async def stop(self) -> None:
-        """Sends every agent elsewhere, then ends the server. Bounded by the plan's drain time."""
+        """Sends every agent elsewhere, then ends the server. Bounded by the plan's drain time.
+
+        Calls are answered all the while, so that no agent sees an error. On a shared port the first
+        step is to stop listening: otherwise an agent that comes back could find us again.
+        """
         plan = self._plan
-        self._server.set_serving(False)
-        await drain_sessions(
-            self.sessions,
-            window_seconds=min(plan.drain_window_seconds, plan.drain_seconds / 2),
-            timeout_seconds=plan.drain_seconds,
-            clock=self._clock,
-            entropy=self._entropy,
-        )
-        await self._server.stop(STOP_GRACE_SECONDS)
+        self._server.announce_drain()
+        async with asyncio.TaskGroup() as group:
+            if plan.reuse_port:
+                group.create_task(self._server.hang_up(plan.drain_seconds))
+            await drain_sessions(
+                self.sessions,
+                window_seconds=min(plan.drain_window_seconds, plan.drain_seconds / 2),
+                timeout_seconds=plan.drain_seconds,
+                clock=self._clock,
+                entropy=self._entropy,
+            )
+        await self._server.hang_up(STOP_GRACE_SECONDS)
         await self._recorder.run_once()
