@@ -13,9 +13,11 @@ import grpc.aio
 from opentelemetry.metrics import Meter
 
 from agentgw.core.admission import Admission, AdmissionLimits
+from agentgw.core.heartbeats import HeartbeatPace
 from agentgw.core.liveness import LivenessBook
 from agentgw.core.session_book import Lane
 from agentgw.loops.drain import drain_sessions
+from agentgw.loops.heartbeats import HeartbeatLoop
 from agentgw.loops.hints import HintReader
 from agentgw.loops.liveness import LivenessReporter
 from agentgw.loops.reader import CheckReader
@@ -90,7 +92,7 @@ class Gateway:
             retry_seconds=ADMISSION_RETRY_SECONDS,
         )
         self.sessions: Final = Sessions(
-            heartbeat_seconds=plan.heartbeat_seconds,
+            pace=HeartbeatPace(plan.heartbeat_seconds),
             admission=Admission(limits),
             liveness=liveness,
             records=records,
@@ -98,6 +100,7 @@ class Gateway:
             clock=clock,
             entropy=entropy,
         )
+        self._heartbeats = HeartbeatLoop(self.sessions, clock=clock)
         self._hints = HintReader(bus, self.sessions, metrics=metrics, clock=clock)
         self._readers = {
             lane: CheckReader(
@@ -122,7 +125,7 @@ class Gateway:
             plan.tls,
             plan.reflection,
             clock=clock,
-            options=[("grpc.so_reuseport", 1)] if plan.reuse_port else [],
+            options=[*_storm_options(plan), ("grpc.so_reuseport", int(plan.reuse_port))],
         )
 
     async def start(self, group: RunGroup) -> int:
@@ -131,6 +134,7 @@ class Gateway:
         group.start("disturbances", self._hints.run_disturbances)
         for lane, reader in self._readers.items():
             group.start(f"reads-{lane.name.lower()}", reader.run)
+        group.start("heartbeats", self._heartbeats.run)
         group.start("sweep", self._sweeper.run)
         group.start("records", self._recorder.run)
         group.start("liveness", self._liveness.run)
@@ -150,3 +154,14 @@ class Gateway:
         )
         await self._server.stop(STOP_GRACE_SECONDS)
         await self._recorder.run_once()
+
+
+def _storm_options(plan: GatewayPlan) -> list[tuple[str, int]]:
+    """Lets everybody who may be held wait for admission, which answers with a time to come back.
+
+    By default gRPC cancels, at random, what comes while a thousand streams await their handler.
+    """
+    return [
+        ("grpc.server.max_pending_requests", plan.sessions_max),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * plan.sessions_max),
+    ]
