@@ -24,11 +24,12 @@ from svckit.auth import Authorizer
 from svckit.channel import MESSAGE_BYTES_MAX
 from svckit.errors import StartFailed
 from svckit.health import SERVICE_NAME, Health
-from svckit.interceptors.auth import auth_interceptor
-from svckit.interceptors.deadline import deadline_interceptor
+from svckit.interceptors.around import AroundInterceptor
+from svckit.interceptors.auth import authorize_calls
+from svckit.interceptors.deadline import bound_calls
 from svckit.interceptors.drain import Drain
-from svckit.interceptors.errors import errors_interceptor
-from svckit.interceptors.observe import observe_interceptor
+from svckit.interceptors.errors import answer_errors
+from svckit.interceptors.observe import observe_calls
 from svckit.log import get_logger
 from svckit.system import Clock, SystemClock
 from svckit.tls import TlsSettings
@@ -103,11 +104,13 @@ class GrpcServer:
         """Listen and serve; the port. Raises StartFailed for an unusable address or TLS file."""
         server = grpc.aio.server(
             interceptors=[
-                observe_interceptor(self._clock.monotonic),
-                errors_interceptor(),
-                self._drain.interceptor(),
-                auth_interceptor(self._authorizer),
-                deadline_interceptor(self._unary_seconds_max),
+                AroundInterceptor(
+                    observe_calls(self._clock.monotonic),
+                    answer_errors,
+                    self._drain.count_calls,
+                    authorize_calls(self._authorizer),
+                    bound_calls(self._unary_seconds_max),
+                )
             ],
             options=self._options,
         )
