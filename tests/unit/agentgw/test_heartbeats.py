@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,21 +19,23 @@ def test_who_is_due_is_taken_once_and_in_order() -> None:
     assert wheel.take_due(now_seconds=100.0) == [4]
 
 
-@given(
-    interval_seconds=st.floats(0.1, 300.0),
-    chance=st.floats(0.0, 1.0, exclude_max=True),
-    start_seconds=st.floats(0.0, 1e6),
-)
+@given(interval_seconds=st.floats(0.1, 300.0), start_seconds=st.floats(0.0, 1e6))
 def test_a_heartbeat_comes_within_what_was_promised_and_not_much_earlier(
-    interval_seconds: float, chance: float, start_seconds: float
+    interval_seconds: float, start_seconds: float
 ) -> None:
     pace = HeartbeatPace(interval_seconds)
     wheel = HeartbeatWheel(pace.slot_seconds)
-    wheel.put(7, at_seconds=start_seconds + pace.next_seconds(chance))
+    wheel.put(7, at_seconds=start_seconds + pace.steady_seconds)
     now_seconds = start_seconds
     while not wheel.take_due(now_seconds=now_seconds):
         now_seconds += pace.slot_seconds  # the loop's tick
-    assert 0.5 * interval_seconds <= now_seconds - start_seconds + 1e-6 <= interval_seconds
+    assert 0.6 * interval_seconds <= now_seconds - start_seconds <= interval_seconds + 1e-6
+
+
+def test_those_who_came_at_once_are_spread_over_the_interval() -> None:
+    pace = HeartbeatPace(40.0)
+    seconds = [pace.spread_seconds(number / 100) for number in range(100)]
+    assert (min(seconds), max(seconds)) == (7.9, pytest.approx(39.2, abs=0.1))
 
 
 def test_the_first_frame_comes_within_a_second_however_rare_heartbeats_are() -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 __all__ = ["HeartbeatPace", "HeartbeatWheel"]
 
-JITTER: Final = 0.2  # heartbeats come up to this part earlier than promised
+FIRST_SHARE_MIN: Final = 0.2  # of an interval; spreads those who came at once, for good
 SLOTS_PER_INTERVAL: Final = 8
 SLOT_SECONDS_MAX: Final = 0.25
 FIRST_FRAME_SECONDS: Final = 1.0  # by then an agent hears something, even if nothing can be read
@@ -26,9 +26,14 @@ class HeartbeatPace:
         self.slot_seconds: Final = min(SLOT_SECONDS_MAX, interval_seconds / SLOTS_PER_INTERVAL)
         self.first_seconds: Final = min(FIRST_FRAME_SECONDS, interval_seconds)
 
-    def next_seconds(self, chance: float) -> float:
-        """Until the next heartbeat; `chance` is in [0, 1). The wheel may be two slots late."""
-        return self.interval_seconds * (1.0 - JITTER * chance) - 2 * self.slot_seconds
+    @property
+    def steady_seconds(self) -> float:
+        """From one heartbeat to the next. The wheel may be two slots late."""
+        return self.interval_seconds - 2 * self.slot_seconds
+
+    def spread_seconds(self, chance: float) -> float:
+        """From the first heartbeat to the second; `chance` is in [0, 1)."""
+        return self.steady_seconds * (FIRST_SHARE_MIN + (1.0 - FIRST_SHARE_MIN) * chance)
 
 
 class HeartbeatWheel:

@@ -24,12 +24,12 @@ class Session:
 
     __slots__ = (
         "_end",
-        "_has_heartbeat",
         "_is_beat_due",
         "_is_last_taken",
         "_on_written",
         "_waiter",
         "beat_at",
+        "has_heartbeat",
         "key",
         "token_hash",
     )
@@ -41,10 +41,11 @@ class Session:
         self.token_hash = token_hash
         self.beat_at = 0.0
         """When its next heartbeat is due; kept here for whoever has the clock."""
+        self.has_heartbeat = False
+        """Whether it has heard one."""
         self._on_written = on_written
         self._waiter: asyncio.Future[None] | None = None
         self._end: End | None = None
-        self._has_heartbeat = False
         self._is_beat_due = False
         self._is_last_taken = False
 
@@ -68,7 +69,7 @@ class Session:
         match self._end:
             case None:
                 self._is_beat_due = False
-                self._has_heartbeat = True
+                self.has_heartbeat = True
                 return heartbeat
             case Deliver() | Reconnect():
                 self._is_last_taken = True
@@ -87,7 +88,7 @@ class Session:
 
     def greet(self) -> bool:
         """Durable state says wait: the agent hears a first heartbeat. False if it has heard one."""
-        if self._has_heartbeat or self._is_beat_due:
+        if self.has_heartbeat or self._is_beat_due:
             return False
         self.beat()
         return True

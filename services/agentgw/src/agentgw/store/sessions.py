@@ -137,8 +137,9 @@ class Sessions:
         for key in self._wheel.take_due(now_seconds=now_seconds):
             session = self._live.get(key)
             if session is not None and session.beat_at <= now_seconds + self.pace.slot_seconds:
+                is_first = not session.has_heartbeat
                 session.beat()
-                self._schedule_next(session, now_seconds)
+                self._schedule_next(session, now_seconds, is_first=is_first)
 
     def begin_read(self, lane: Lane) -> Read | None:
         """What to ask the truth next; None if nobody is due in this lane."""
@@ -221,10 +222,14 @@ class Sessions:
 
     def _greet(self, session: Session) -> None:
         if session.greet():
-            self._schedule_next(session, self._clock.monotonic())
+            self._schedule_next(session, self._clock.monotonic(), is_first=True)
 
-    def _schedule_next(self, session: Session, now_seconds: float) -> None:
-        self._schedule(session, now_seconds + self.pace.next_seconds(self._entropy.random()))
+    def _schedule_next(self, session: Session, now_seconds: float, *, is_first: bool) -> None:
+        if is_first:
+            after_seconds = self.pace.spread_seconds(self._entropy.random())
+        else:
+            after_seconds = self.pace.steady_seconds
+        self._schedule(session, now_seconds + after_seconds)
 
     def _schedule(self, session: Session, at_seconds: float) -> None:
         session.beat_at = at_seconds

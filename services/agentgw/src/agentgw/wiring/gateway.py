@@ -51,7 +51,7 @@ class GatewayPlan:
     tls: TlsSettings | None = None
     reflection: bool = False
     reuse_port: bool = False
-    heartbeat_seconds: float = 20.0
+    heartbeat_seconds: float = 40.0
     sweep_seconds: float = 25.0
     liveness_seconds: float = 15.0
     sessions_max: int = 20_000

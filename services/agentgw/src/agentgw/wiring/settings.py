@@ -37,7 +37,7 @@ class GatewaySettings(ServiceSettings):
     )
     nats_credentials_file: Path | None = Field(None, description="NATS credentials file")
     heartbeat_seconds: float = Field(
-        20.0, ge=0.1, le=300, description="a waiting agent hears something at least this often"
+        40.0, ge=0.1, le=300, description="a waiting agent hears something at least this often"
     )
     sweep_seconds: float = Field(
         25.0, ge=0.1, le=3600, description="every waiting agent is looked at at least this often"
