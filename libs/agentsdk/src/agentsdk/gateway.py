@@ -34,12 +34,8 @@ __all__ = ["AckPhase", "Gateway", "Lifecycle", "LogEntry", "open_gateway", "read
 _ERROR_BYTES_MAX = 4_096
 _Answer = TypeVar("_Answer")
 
-# Pings find a dead peer below a stream's own idle detection, and more often than NATs forget; the
-# gateway permits one every 10 s. Reconnecting is quick because streams add full jitter themselves.
+# Reconnecting is quick because streams add full jitter themselves.
 _CHANNEL_OPTIONS: Final[Sequence[tuple[str, int]]] = (
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -211,13 +207,24 @@ async def open_gateway(settings: AgentSettings, limits: AgentLimits) -> AsyncGen
     """
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"{host}:{settings.port}"
+    options = (*_CHANNEL_OPTIONS, *_keepalive_options(limits))
     if settings.is_secure:
         credentials = grpc.ssl_channel_credentials(await asyncio.to_thread(_read_ca, settings))
-        channel = grpc.aio.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)
+        channel = grpc.aio.secure_channel(address, credentials, options=options)
     else:
-        channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        channel = grpc.aio.insecure_channel(address, options=options)
     async with channel:
         yield Gateway(channel, settings.token, limits)
+
+
+def _keepalive_options(limits: AgentLimits) -> tuple[tuple[str, int], ...]:
+    """Probes find a connection that is dead on the way, where frames only find a dead peer."""
+    timeout_ms = int(limits.keepalive_timeout_seconds * 1_000)
+    return (
+        ("grpc.keepalive_time_ms", int(limits.keepalive_seconds * 1_000)),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
+        ("grpc.http2.ping_timeout_ms", timeout_ms),  # the one that bounds it; its default is 60 s
+    )
 
 
 def read_version() -> str:

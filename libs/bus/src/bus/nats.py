@@ -96,12 +96,19 @@ class NatsBus(Bus):
     """A bus at one NATS server or cluster. Made by `connect_nats`."""
 
     def __init__(
-        self, url: str, *, name: str, credentials: Path | None, tls: ssl.SSLContext | None
+        self,
+        url: str,
+        *,
+        name: str,
+        credentials: Path | None,
+        tls: ssl.SSLContext | None,
+        ping_seconds: float,
     ) -> None:
         self._servers = [part.strip() for part in url.split(",")]
         self._name = name
         self._credentials = credentials
         self._tls = tls
+        self._ping_seconds = ping_seconds
         self._client: Client | None = None  # set while its subscriptions are attached
         self._listeners: list[_Listener] = []
         self._disturbances = Disturbances()
@@ -234,7 +241,7 @@ class NatsBus(Bus):
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # pyright: ignore[reportArgumentType]
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            ping_interval=PING_INTERVAL_SECONDS,
+            ping_interval=self._ping_seconds,  # pyright: ignore[reportArgumentType]
             max_outstanding_pings=OUTSTANDING_PINGS_MAX,
             user_credentials=str(self._credentials) if self._credentials else None,
             tls=self._tls,
@@ -274,13 +281,19 @@ async def _close_quietly(client: Client) -> None:
 
 
 async def connect_nats(
-    url: str, *, name: str, credentials: Path | None = None, tls: ssl.SSLContext | None = None
+    url: str,
+    *,
+    name: str,
+    credentials: Path | None = None,
+    tls: ssl.SSLContext | None = None,
+    ping_seconds: float = PING_INTERVAL_SECONDS,
 ) -> NatsBus:
     """A bus at `url`, or at several separated by commas; `name` is shown by the server.
 
     Returns within a few seconds, connected or not; from then on it keeps trying for ever.
-    `credentials` is a NATS credentials file.
+    `credentials` is a NATS credentials file. A connection that answers no ping is given up after
+    about three times `ping_seconds`.
     """
-    bus = NatsBus(url, name=name, credentials=credentials, tls=tls)
+    bus = NatsBus(url, name=name, credentials=credentials, tls=tls, ping_seconds=ping_seconds)
     await bus.start()
     return bus

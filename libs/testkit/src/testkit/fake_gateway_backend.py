@@ -181,7 +181,13 @@ class FakeGatewayBackend(GatewayServiceServicer):
 async def fake_gateway_backend() -> AsyncGenerator[FakeGatewayBackend]:
     """Serves one on a free loopback port until the end."""
     backend = FakeGatewayBackend()
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(
+        options=[
+            ("grpc.so_reuseport", 0),
+            # tests probe their connections more often than anybody else
+            ("grpc.http2.min_ping_interval_without_data_ms", 100),
+        ]
+    )
     add_GatewayServiceServicer_to_server(backend, server)
     backend.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()

@@ -40,6 +40,7 @@ __all__ = ["Gateway", "GatewayPlan"]
 
 ADMISSION_RETRY_SECONDS: Final = 1.0
 VANISHED_GRACE_SECONDS: Final = 2.0  # an agent that lost its connection is back by then, or gone
+PROBES_PERMITTED: Final = 3  # per probe of ours; who probes more often is cut off
 STOP_GRACE_SECONDS: Final = 2.0  # for unary calls, once all streams have ended
 
 
@@ -51,6 +52,8 @@ class GatewayPlan:
     tls: TlsSettings | None = None
     reflection: bool = False
     reuse_port: bool = False
+    keepalive_seconds: float = 30.0  # how often a silent connection is probed
+    keepalive_timeout_seconds: float = 10.0  # after which a peer that answers no probe is gone
     heartbeat_seconds: float = 40.0
     sweep_seconds: float = 25.0
     liveness_seconds: float = 15.0
@@ -125,7 +128,11 @@ class Gateway:
             plan.tls,
             plan.reflection,
             clock=clock,
-            options=[*_storm_options(plan), ("grpc.so_reuseport", int(plan.reuse_port))],
+            options=[
+                *_storm_options(plan),
+                *_keepalive_options(plan),
+                ("grpc.so_reuseport", int(plan.reuse_port)),
+            ],
         )
 
     async def start(self, group: RunGroup) -> int:
@@ -164,4 +171,18 @@ def _storm_options(plan: GatewayPlan) -> list[tuple[str, int]]:
     return [
         ("grpc.server.max_pending_requests", plan.sessions_max),
         ("grpc.server.max_pending_requests_hard_limit", 2 * plan.sessions_max),
+    ]
+
+
+def _keepalive_options(plan: GatewayPlan) -> list[tuple[str, int]]:
+    """How a peer that froze, or lost its network, is noticed; agents probe as often themselves."""
+    timeout_ms = int(plan.keepalive_timeout_seconds * 1000)
+    return [
+        ("grpc.keepalive_time_ms", int(plan.keepalive_seconds * 1000)),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
+        ("grpc.http2.ping_timeout_ms", timeout_ms),
+        (
+            "grpc.http2.min_ping_interval_without_data_ms",
+            int(plan.keepalive_seconds * 1000 / PROBES_PERMITTED),
+        ),
     ]
