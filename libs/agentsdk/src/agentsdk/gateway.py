@@ -8,18 +8,17 @@ reader leaves, because an abandoned call is never cancelled by itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol, TypedDict, TypeVar
 
-import grpc
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from agentsdk.connection import Connection
+from agentsdk.connection import Connection, open_connection
 from agentsdk.core import Frame
 from agentsdk.decoding import decode_failure, decode_frame, decode_manifest
 from agentsdk.errors import CallFailed
@@ -78,16 +77,26 @@ class _UnaryOptions(TypedDict):
 class Gateway:
     """The gateway, as this agent."""
 
-    def __init__(self, connection: Connection, token: Token, limits: AgentLimits) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        token: Token,
+        limits: AgentLimits,
+        call_failed: Callable[[CallFailed], None],
+    ) -> None:
         self._connection = connection
         self._token = token
         self._call_seconds = limits.call_seconds
+        self._call_failed = call_failed
+
+    async def move(self) -> None:
+        """Has later calls go over a new connection, because the gateway asked for it."""
+        await self._connection.renew()
 
     async def get_manifest(self) -> Manifest:
         """What to run now. Raises `CallFailed`."""
-        stub = await self._connection.stub()
         answer = await self._call(
-            stub.GetManifest(pb.GetManifestRequest(), **self._unary_options())
+            self._connection.stub.GetManifest(pb.GetManifestRequest(), **self._unary_options())
         )
         return decode_manifest(answer)
 
@@ -96,8 +105,7 @@ class Gateway:
         request = pb.AcknowledgeReinitRequest(
             claim_id=claim_id, phase=phase.value, error=_shorten(error)
         )
-        stub = await self._connection.stub()
-        await self._call(stub.AcknowledgeReinit(request, **self._unary_options()))
+        await self._call(self._connection.stub.AcknowledgeReinit(request, **self._unary_options()))
 
     async def report_lifecycle(
         self, lifecycle: Lifecycle, changed_at: datetime, error: str
@@ -106,14 +114,14 @@ class Gateway:
         request = pb.ReportLifecycleRequest(
             lifecycle=lifecycle.value, changed_at=_timestamp(changed_at), error=_shorten(error)
         )
-        stub = await self._connection.stub()
-        await self._call(stub.ReportLifecycle(request, **self._unary_options()))
+        await self._call(self._connection.stub.ReportLifecycle(request, **self._unary_options()))
 
     async def report_liveness(self) -> float:
         """A sign of life; returns in how many seconds to send the next. Raises `CallFailed`."""
         request = pb.ReportLivenessRequest(agent_version=read_version())
-        stub = await self._connection.stub()
-        answer = await self._call(stub.ReportLiveness(request, **self._unary_options()))
+        answer = await self._call(
+            self._connection.stub.ReportLiveness(request, **self._unary_options())
+        )
         return answer.interval_ms / 1_000
 
     async def send_logs(self, entries: Sequence[LogEntry]) -> bool:
@@ -130,8 +138,7 @@ class Gateway:
                 for entry in entries
             ]
         )
-        stub = await self._connection.stub()
-        answer = await self._call(stub.SendLogs(request, **self._unary_options()))
+        answer = await self._call(self._connection.stub.SendLogs(request, **self._unary_options()))
         return answer.truncated
 
     @asynccontextmanager
@@ -139,8 +146,7 @@ class Gateway:
         self, last_applied_claim_id: str, session_id: str
     ) -> AsyncGenerator[AsyncIterator[Frame]]:
         """A stream of frames, ended when the context is left. Reading raises `CallFailed`."""
-        stub = await self._connection.stub()
-        call = stub.WaitForReinit(
+        call = self._connection.stub.WaitForReinit(
             pb.WaitForReinitRequest(
                 last_applied_claim_id=last_applied_claim_id,
                 agent_version=read_version(),
@@ -165,7 +171,7 @@ class Gateway:
             raise self._read_failure(error) from error
         except asyncio.CancelledError as error:
             _raise_if_ours(error)
-            raise _cancelled() from error
+            raise self._note(_cancelled()) from error
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         return (("authorization", f"Bearer {self._token.value}"),)
@@ -184,24 +190,36 @@ class Gateway:
             raise self._read_failure(error) from error
         except asyncio.CancelledError as error:
             _raise_if_ours(error)
-            raise _cancelled() from error
+            raise self._note(_cancelled()) from error
 
     def _read_failure(self, error: grpc.aio.AioRpcError) -> CallFailed:
         failure = decode_failure(error)
         if failure.code == "UNAUTHENTICATED":
             self._token.reload()
+        return self._note(failure)
+
+    def _note(self, failure: CallFailed) -> CallFailed:
+        self._call_failed(failure)
         return failure
 
 
+def _ignore(_failure: CallFailed) -> None: ...
+
+
 @asynccontextmanager
-async def open_gateway(settings: AgentSettings, limits: AgentLimits) -> AsyncGenerator[Gateway]:
-    """A channel to the gateway for as long as the context lasts. It connects when first used.
+async def open_gateway(
+    settings: AgentSettings,
+    limits: AgentLimits,
+    call_failed: Callable[[CallFailed], None] = _ignore,
+) -> AsyncGenerator[Gateway]:
+    """A connection to the gateway for as long as the context lasts. It connects when first used.
+    `call_failed` hears of every call, and every stream, that ended with a status other than OK.
 
     Raises `SettingsInvalid` if the certificates cannot be read.
     """
-    connection = Connection(settings)
+    connection = open_connection(settings, limits)
     try:
-        yield Gateway(connection, settings.token, limits)
+        yield Gateway(connection, settings.token, limits, call_failed)
     finally:
         await connection.close()
 

@@ -2,7 +2,7 @@
 
 BusError
 ├── BusUnavailable    no connection right now, or it was lost on the way: later it may work
-├── BusMisconfigured  a file it was given cannot be used: an operator must act
+├── AccessInvalid     a file that says who we are to the bus: an operator's mistake
 ├── SubjectInvalid    a programmer's or a stranger's mistake: repeating it changes nothing
 ├── MessageTooLarge   the same
 └── EventInvalid      what arrived is not an event: count it and go on
@@ -11,8 +11,8 @@ BusError
 from __future__ import annotations
 
 __all__ = [
+    "AccessInvalid",
     "BusError",
-    "BusMisconfigured",
     "BusUnavailable",
     "EventInvalid",
     "MessageTooLarge",
@@ -28,8 +28,8 @@ class BusUnavailable(BusError):
     """The bus is not connected, or its connection broke while it was asked."""
 
 
-class BusMisconfigured(BusError):
-    """A file the bus was given cannot be used. The message names it."""
+class AccessInvalid(BusError):
+    """A key, a certificate or the roots of the bus cannot be read or are none."""
 
 
 class SubjectInvalid(BusError):

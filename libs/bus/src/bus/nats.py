@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import nats.errors
+import nkeys
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from bus._disturbances import Disturbances
 from bus._pending import PendingMessages
+from bus.access import NatsAccess
 from bus.api import (
     PENDING_MAX,
     Bus,
@@ -36,9 +36,9 @@ from bus.api import (
     check_pattern,
     check_subject,
 )
-from bus.errors import BusMisconfigured, BusUnavailable
+from bus.errors import BusUnavailable
 
-__all__ = ["NatsBus", "connect_nats"]
+__all__ = ["NatsAccess", "NatsBus", "connect_nats"]
 
 FIRST_CONNECT_SECONDS: Final = (
     2.0  # how long a service waits at its start before it goes on without
@@ -52,8 +52,8 @@ OUTSTANDING_PINGS_MAX: Final = 2
 # What one read from the socket can put into nats-py's own queue before ours gets a turn.
 LIBRARY_PENDING_MAX: Final = 65_536
 
+_REFUSED: Final = "permissions violation"
 REFUSALS_MAX: Final = 20
-_PERMISSIONS: Final = "permissions violation"  # the beginning of the server's own words
 
 Failure = nats.errors.Error | OSError | TimeoutError
 
@@ -98,13 +98,11 @@ class _Listener:
 class NatsBus(Bus):
     """A bus at one NATS server or cluster. Made by `connect_nats`."""
 
-    def __init__(
-        self, url: str, *, name: str, credentials: Path | None, tls: ssl.SSLContext | None
-    ) -> None:
+    def __init__(self, url: str, *, name: str, access: NatsAccess, ping_seconds: float) -> None:
         self._servers = [part.strip() for part in url.split(",")]
         self._name = name
-        self._credentials = credentials
-        self._tls = tls
+        self._access = access
+        self._ping_seconds = ping_seconds
         self._client: Client | None = None  # set while its subscriptions are attached
         self._listeners: list[_Listener] = []
         self._disturbances = Disturbances()
@@ -135,6 +133,11 @@ class NatsBus(Bus):
         before it has been answered.
         """
         return tuple(self._refusals)
+
+    @property
+    def last_refusal(self) -> str:
+        """The last of them; "" if there is none."""
+        return next(reversed(self._refusals), "")
 
     async def probe(self) -> str:
         """What is wrong with the connection, for people; "" if messages can flow."""
@@ -226,7 +229,7 @@ class NatsBus(Bus):
                 self._first_connect.set()
                 self._disturbances.report()
                 await closed.wait()
-            except (nats.errors.Error, OSError, TimeoutError) as error:
+            except (nats.errors.Error, OSError, TimeoutError, nkeys.NkeysError) as error:
                 self._note(error)
             finally:
                 self._client = None
@@ -234,6 +237,16 @@ class NatsBus(Bus):
             await asyncio.sleep(RECONNECT_WAIT_SECONDS)
 
     async def _connect(self, client: Client, closed: asyncio.Event) -> None:
+        access = self._access
+        tls = access.tls()
+
+        self._refusals.clear()
+
+        async def on_disconnected() -> None:
+            if tls is not None:  # nats-py reconnects by itself with the same context
+                with contextlib.suppress(OSError):
+                    access.renew(tls)
+
         async def on_closed() -> None:
             closed.set()
 
@@ -241,12 +254,8 @@ class NatsBus(Bus):
             if client is self._client:
                 self._disturbances.report()
 
-        self._refusals.clear()
-
         async def on_error(error: Exception) -> None:
             self._note(error)
-            if _PERMISSIONS in str(error).lower() and len(self._refusals) < REFUSALS_MAX:
-                self._refusals[str(error).removeprefix("nats: ").strip("'")] = None
             if isinstance(error, nats.errors.SlowConsumerError):
                 for listener in self._listeners:
                     if listener.remote is error.sub:
@@ -259,10 +268,12 @@ class NatsBus(Bus):
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # pyright: ignore[reportArgumentType]
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            ping_interval=PING_INTERVAL_SECONDS,
+            ping_interval=self._ping_seconds,  # pyright: ignore[reportArgumentType]
             max_outstanding_pings=OUTSTANDING_PINGS_MAX,
-            user_credentials=str(self._credentials) if self._credentials else None,
-            tls=self._tls,
+            user_credentials=str(access.credentials_file) if access.credentials_file else None,
+            nkeys_seed=str(access.nkey_file) if access.nkey_file else None,
+            tls=tls,
+            disconnected_cb=on_disconnected,
             closed_cb=on_closed,
             reconnected_cb=on_reconnected,
             error_cb=on_error,
@@ -270,6 +281,11 @@ class NatsBus(Bus):
 
     def _note(self, error: Exception) -> None:
         self._last_failure = type(error).__name__
+        if _REFUSED in (text := str(error).lower()):
+            refusal = text.removeprefix("nats: ").strip("'")
+            self._refusals.pop(refusal, None)
+            if len(self._refusals) < REFUSALS_MAX:
+                self._refusals[refusal] = None
 
     def _require_client(self) -> Client:
         if self._keeper_task is None:
@@ -298,25 +314,22 @@ async def _close_quietly(client: Client) -> None:
             await client.close()
 
 
-def _trust(ca_file: Path | None) -> ssl.SSLContext | None:
-    """What verifies the servers; None leaves that to nats-py, which takes the system's roots."""
-    if ca_file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:  # ssl.SSLError is one
-        raise BusMisconfigured(f"cannot read the roots for NATS in {ca_file}: {error}") from error
-
-
 async def connect_nats(
-    url: str, *, name: str, credentials: Path | None = None, ca_file: Path | None = None
+    url: str,
+    *,
+    name: str,
+    access: NatsAccess | None = None,
+    ping_seconds: float = PING_INTERVAL_SECONDS,
 ) -> NatsBus:
     """A bus at `url`, or at several separated by commas; `name` is shown by the server.
 
     Returns within a few seconds, connected or not; from then on it keeps trying for ever.
-    `credentials` is a NATS credentials file, `ca_file` the roots that verify a server with TLS
-    (a `tls://` URL insists on TLS). Raises BusMisconfigured for roots that cannot be read.
+    Without `access` the URL says who it is, and whom to trust. Raises AccessInvalid if one of its
+    files is no good; one that turns bad later is looked at again until it is mended. A connection
+    that answers no ping is given up after about three times `ping_seconds`.
     """
-    bus = NatsBus(url, name=name, credentials=credentials, tls=_trust(ca_file))
+    access = access or NatsAccess()
+    access.check()
+    bus = NatsBus(url, name=name, access=access, ping_seconds=ping_seconds)
     await bus.start()
     return bus

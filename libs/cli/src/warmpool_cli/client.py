@@ -23,6 +23,30 @@ __all__ = ["CALL_TIMEOUT_SECONDS", "Client", "open_client"]
 
 CALL_TIMEOUT_SECONDS = 30.0
 """How long one call may take; streams that follow something have no end of their own."""
+# What reads; and what creates a workspace, because every such request of ours has an id.
+_REPEATABLE = (
+    "warmpool.control.v1.SystemService",
+    *(
+        f"warmpool.control.v1.{method}"
+        for method in (
+            "TemplateService/ListTemplates",
+            "TemplateService/GetTemplate",
+            "TemplateService/ListTemplateVersions",
+            "TemplateService/GetTemplateVersion",
+            "PeopleService/ListUsers",
+            "PeopleService/ListTokens",
+            "PeopleService/ListOrganizations",
+            "PeopleService/ListMembers",
+            "PeopleService/ListKeys",
+            "PeopleService/ListAudit",
+            "PoolService/ListPools",
+            "PoolService/ExplainSchedule",
+            "WorkspaceService/CreateWorkspace",
+            "WorkspaceService/GetWorkspace",
+            "WorkspaceService/ListWorkspaces",
+        )
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +71,8 @@ async def open_client(connection: Connection) -> AsyncGenerator[Client]:
             token=connection.token,
             tls=ClientTls(*files) if any(files) else None,
             allow_plaintext=connection.allow_plaintext,
+            spread=True,
+            repeatable=_REPEATABLE,
         )
     except PlaintextRefused as error:
         raise UsageInvalid(

@@ -3,14 +3,15 @@
 Around each call, outermost first: metrics and trace, errors to status, drain, the client's
 certificate, auth, deadline.
 
-Probes such as Kubernetes' speak gRPC without TLS. For them health can have a second address, where
-nothing else is served.
+Shutdown (`stop`): health turns NOT_SERVING; callers that watch it have a moment to go elsewhere, in
+which they are still served; then new calls are refused with UNAVAILABLE and a RetryInfo; calls
+under way finish, up to the grace; the rest is cancelled; `stop` returns when the `finally` blocks
+of all handlers have run, so that what they use can be closed next. A stream that would outlive the
+grace should end by itself when `draining` is set: a peer that is told in-band reconnects elsewhere,
+one that is cut off sees an error.
 
-Shutdown (`stop`): health turns NOT_SERVING and new calls are refused with UNAVAILABLE and a
-RetryInfo; calls under way finish, up to the grace; the rest is cancelled; `stop` returns when the
-`finally` blocks of all handlers have run, so that what they use can be closed next. A stream that
-would outlive the grace should end by itself when `draining` is set: a peer that is told in-band
-reconnects elsewhere, one that is cut off sees an error.
+`hang_up` is for callers that do not watch health: instead of refusing it stops listening, and tells
+every connection to go elsewhere with its next call.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from svckit.addresses import parse_listen
 from svckit.auth import Authorizer
 from svckit.channel import MESSAGE_BYTES_MAX
 from svckit.errors import StartFailed
-from svckit.health import SERVICE_NAME, Health
-from svckit.interceptors.auth import auth_interceptor
-from svckit.interceptors.deadline import deadline_interceptor
+from svckit.health import SERVICE_NAME, Health, serve_probes
+from svckit.interceptors.around import AroundInterceptor
+from svckit.interceptors.auth import authorize_calls
+from svckit.interceptors.deadline import bound_calls
 from svckit.interceptors.drain import Drain
-from svckit.interceptors.errors import errors_interceptor
-from svckit.interceptors.observe import observe_interceptor
-from svckit.interceptors.peers import peers_interceptor
+from svckit.interceptors.errors import answer_errors
+from svckit.interceptors.observe import observe_calls
+from svckit.interceptors.peers import admit_peers
 from svckit.log import get_logger
 from svckit.readiness import Readiness
 from svckit.system import Clock, SystemClock
@@ -45,6 +47,10 @@ LIVENESS = "live"
 """The health name that stays SERVING while draining: for probes that kill what is sick."""
 
 UNARY_SECONDS_MAX = 120.0  # above every client's own deadline; for clients that set none
+# Between "not serving" and the first refusal, if anybody watches health: longer than our clients
+# wait between two attempts to connect, so that they know our successor by then.
+NOTICE_SECONDS = 1.5
+LINGER_SECONDS = 0.1  # for what is on its way to peers, before connections are cut
 CLEANUP_SECONDS_MAX = 5.0  # for the `finally` blocks of cancelled handlers
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
@@ -73,20 +79,19 @@ class GrpcServer:
         tls: TlsSettings | None = None,
         reflection: bool = False,
         *,
-        health_listen: str = "",
         readiness: Readiness | None = None,
         clock: Clock | None = None,
         unary_seconds_max: float = UNARY_SECONDS_MAX,
         message_bytes_max: int = MESSAGE_BYTES_MAX,
         options: Iterable[tuple[str, int]] = (),
+        health_listen: str = "",
     ) -> None:
         """Describe a server; `start` makes it.
 
         `listen` is "host:port" (port 0: any free one); each of `services` registers one servicer.
-        `health_listen` is where health is also answered, never with TLS; "" for nowhere.
         `readiness` is told whether it serves.
         `options` are gRPC options that go on top of the standard ones (connection age, for
-        example).
+        example). At `health_listen`, if it is given, health is answered in plain text, too.
         """
         self._listen = listen
         self._health_listen = health_listen
@@ -108,9 +113,9 @@ class GrpcServer:
         self._health = Health()
         self._names: list[str] = []
         self._server: grpc.aio.Server | None = None
-        self._probed: grpc.aio.Server | None = None
+        self._probes: grpc.aio.Server | None = None
         self.health_port = 0
-        """Of the second address, once started."""
+        """The port of `health_listen`, once started; 0 without one."""
         self.draining = asyncio.Event()
         """Set while new calls are refused. Long streams wait for it, then say goodbye and end."""
 
@@ -122,12 +127,14 @@ class GrpcServer:
         names = self._tls.client_names if self._tls else ()
         server = grpc.aio.server(
             interceptors=[
-                observe_interceptor(self._clock.monotonic),
-                errors_interceptor(),
-                self._drain.interceptor(),
-                *([peers_interceptor(names)] if names else []),
-                auth_interceptor(self._authorizer),
-                deadline_interceptor(self._unary_seconds_max),
+                AroundInterceptor(
+                    observe_calls(self._clock.monotonic),
+                    answer_errors,
+                    self._drain.count_calls,
+                    *([admit_peers(names)] if names else []),
+                    authorize_calls(self._authorizer),
+                    bound_calls(self._unary_seconds_max),
+                )
             ],
             options=self._options,
         )
@@ -139,12 +146,13 @@ class GrpcServer:
         if self._reflection:
             shown = [*self._names, SERVICE_NAME, grpc_reflection.SERVICE_NAME]
             grpc_reflection.enable_server_reflection(shown, server)
-        port = self._bind(server, self._listen, self._tls)
+        port = self._bind(server)
+        if self._health_listen:
+            self._probes, self.health_port = await serve_probes(self._health, self._health_listen)
         self._server = server
         self.set_serving(serving)
         self._health.set(LIVENESS, True)
         await server.start()
-        await self._start_health()
         _log.info("The gRPC server serves.", action="start", address=self._listen, port=port)
         return port
 
@@ -159,13 +167,42 @@ class GrpcServer:
             self._health.set(name, serving)
         self._readiness.set_serving(serving)
 
+    def announce_drain(self) -> None:
+        """Says to health checks that this server goes away, and serves on."""
+        self.draining.set()
+        for name in ["", *self._names]:
+            self._health.set(name, False)
+        self._readiness.set_serving(False)
+
     async def stop(self, grace_seconds: float) -> None:
         """Drain, then stop. Calls still under way after `grace_seconds` are cancelled."""
         server = self._server
         if server is None:
             return
         self._server = None
+        if self._health.watchers and not self._drain.refusing:
+            self.announce_drain()
+            await self._clock.sleep(min(NOTICE_SECONDS, grace_seconds))
         self.set_serving(False)
+        await self._wait_idle(grace_seconds)
+        await self._end(server)
+
+    async def hang_up(self, grace_seconds: float) -> None:
+        """Stop listening and have peers connect elsewhere. Calls under way go on, and those after
+        `grace_seconds` are cancelled.
+        """
+        server = self._server
+        if server is None:
+            return
+        self._server = None
+        self.announce_drain()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.stop(grace_seconds))
+            await self._clock.sleep(min(LINGER_SECONDS, grace_seconds))
+            await self._wait_idle(grace_seconds)
+            await self._end(server)
+
+    async def _wait_idle(self, grace_seconds: float) -> None:
         if not await self._drain.wait_idle(grace_seconds):
             _log.warning(
                 "Calls outlived the drain and are cancelled.",
@@ -173,30 +210,22 @@ class GrpcServer:
                 count=self._drain.calls,
                 grace_seconds=grace_seconds,
             )
-        await server.stop(0)
-        if self._probed is not None:
-            await self._probed.stop(0)
+
+    async def _end(self, server: grpc.aio.Server) -> None:
+        await server.stop(LINGER_SECONDS)  # a handler that has ended may not have been heard yet
         if not await self._drain.wait_idle(CLEANUP_SECONDS_MAX):
             _log.error("Cancelled calls did not clean up.", action="stop", count=self._drain.calls)
+        if self._probes is not None:  # last: until here a probe is told that this is a drain
+            await self._probes.stop(0)
 
-    async def _start_health(self) -> None:
-        if not self._health_listen:
-            return
-        probed = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        self._health.register(probed)
-        self.health_port = self._bind(probed, self._health_listen, None)
-        await probed.start()
-        self._probed = probed
-
-    @staticmethod
-    def _bind(server: grpc.aio.Server, listen: str, tls: TlsSettings | None) -> int:
+    def _bind(self, server: grpc.aio.Server) -> int:
         try:
-            parse_listen(listen)
-            if tls is None:
-                return server.add_insecure_port(listen)
-            return server.add_secure_port(listen, tls.credentials())
+            parse_listen(self._listen)
+            if self._tls is None:
+                return server.add_insecure_port(self._listen)
+            return server.add_secure_port(self._listen, self._tls.credentials())
         except (RuntimeError, ValueError) as error:
-            raise StartFailed(f"cannot listen on {listen}: {error}") from error
+            raise StartFailed(f"cannot listen on {self._listen}: {error}") from error
 
 
 class _NameRecorder:

@@ -51,13 +51,13 @@ class ServiceSettings(BaseSettings):
     listen: str = Field(
         default="127.0.0.1:0", description="host:port of the gRPC server; port 0: any free"
     )
-    metrics_listen: str = Field(
-        default="127.0.0.1:0", description='host:port of Prometheus metrics; "" for none'
-    )
     health_listen: str = Field(
         default="",
-        description='host:port that answers gRPC health checks alone and never with TLS; "" for'
-        " none",
+        description="host:port for health checks alone, in plain text whatever TLS says, for"
+        ' probes that speak no TLS; "" for none',
+    )
+    metrics_listen: str = Field(
+        default="127.0.0.1:0", description='host:port of Prometheus metrics; "" for none'
     )
     port_file: Path | None = Field(
         default=None, description="file to write the gRPC port to when the service is ready"
@@ -99,7 +99,7 @@ class ServiceSettings(BaseSettings):
         """Take arguments only: `parse_settings` reads the sources and knows which one was wrong."""
         return (init_settings,)
 
-    @field_validator("listen", "metrics_listen", "health_listen")
+    @field_validator("listen", "health_listen", "metrics_listen")
     @classmethod
     def _check_address(cls, value: str) -> str:
         if value:

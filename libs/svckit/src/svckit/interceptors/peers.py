@@ -9,16 +9,16 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from svckit.errors import PermissionDenied
-from svckit.interceptors.around import AroundInterceptor, Call
+from svckit.interceptors.around import Around, Call
 
-__all__ = ["names_of", "peers_interceptor"]
+__all__ = ["admit_peers", "names_of"]
 
 # What gRPC calls the names in a verified certificate. Not the common name: anybody may sign that.
 _PROPERTIES = ("x509_subject_alternative_name", "peer_spiffe_id")
 
 
-def peers_interceptor(allowed: Collection[str]) -> AroundInterceptor:
-    """The interceptor that refuses everybody else with PERMISSION_DENIED."""
+def admit_peers(allowed: Collection[str]) -> Around:
+    """The concern that refuses everybody else with PERMISSION_DENIED."""
     wanted = frozenset(allowed)
 
     @asynccontextmanager
@@ -32,7 +32,7 @@ def peers_interceptor(allowed: Collection[str]) -> AroundInterceptor:
             )
         yield
 
-    return AroundInterceptor(around)
+    return around
 
 
 def names_of(auth_context: Mapping[str, Iterable[bytes]]) -> frozenset[str]:

@@ -12,7 +12,6 @@ from opentelemetry import metrics
 
 from agentgw.wiring.gateway import Gateway
 from agentgw.wiring.settings import GatewaySettings
-from bus.errors import BusMisconfigured
 from bus.nats import connect_nats
 from svckit.addresses import write_port_file
 from svckit.channel import PlaintextRefused, open_channel
@@ -36,6 +35,8 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
             token=settings.read_key(),
             tls=settings.reconciler_tls(),
             allow_plaintext=settings.allow_plaintext,
+            spread=True,
+            repeatable=["warmpool.gateway.v1.GatewayService"],
         )
     except PlaintextRefused as error:
         raise StartFailed(
@@ -44,15 +45,11 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
         ) from error
     except ValueError as error:
         raise StartFailed(f"reconciler_address: {error}") from error
-    try:
-        bus = await connect_nats(
-            settings.nats_url.get_secret_value(),
-            name=f"{settings.service}/{os.getpid()}",
-            credentials=settings.nats_credentials_file,
-            ca_file=settings.nats_ca_file,
-        )
-    except BusMisconfigured as error:
-        raise StartFailed(f"nats_ca_file: {error}") from error
+    bus = await connect_nats(
+        settings.nats_url.get_secret_value(),
+        name=f"{settings.service}/{os.getpid()}",
+        access=settings.nats_access(),
+    )
     try:
         gateway = Gateway(
             settings.plan(),

@@ -52,6 +52,7 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
                 token=KeyFile(settings.key_file),
                 tls=settings.reconciler_tls(),
                 allow_plaintext=settings.allow_plaintext,
+                spread=True,
             )
             port = await server.start(serving=False)
 
