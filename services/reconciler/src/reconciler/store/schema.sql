@@ -180,6 +180,7 @@ CREATE TABLE job_logs (
     PRIMARY KEY (job_id, position),
     CONSTRAINT job_log_line_is_stored_once UNIQUE (job_id, attempt, sequence)
 );
+CREATE INDEX job_logs_by_age ON job_logs USING brin (written_at);
 
 -- Provisioners seen lately.
 CREATE TABLE workers (
@@ -302,6 +303,7 @@ CREATE TABLE agent_logs (
     text       text NOT NULL,
     PRIMARY KEY (agent_id, position)
 );
+CREATE INDEX agent_logs_by_age ON agent_logs USING brin (written_at);
 
 -- Claims ----------------------------------------------------------------------------------------------------------------------
 

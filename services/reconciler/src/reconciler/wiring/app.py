@@ -26,6 +26,7 @@ from reconciler.loops.metrics import MetricsLoop, PoolMetrics
 from reconciler.loops.outbox import OutboxLoop
 from reconciler.loops.pool import PoolLoop
 from reconciler.loops.reaper import Reaper, ReaperSettings
+from reconciler.loops.retention import RetentionLoop
 from reconciler.rpc.authorizer import TokenAuthorizer
 from reconciler.rpc.creation import Creation
 from reconciler.rpc.gateway import GatewayServicer
@@ -48,6 +49,7 @@ from reconciler.store.metrics import Measures
 from reconciler.store.offers import Offers
 from reconciler.store.outbox import Outbox
 from reconciler.store.pools import Pools
+from reconciler.store.retention import Retention
 from reconciler.store.system import SystemViews
 from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
@@ -181,6 +183,17 @@ async def _serve(
             tick_seconds=settings.reaper_tick_seconds,
         ),
     )
+    retention = RetentionLoop(
+        database,
+        Retention(database),
+        clock,
+        entropy,
+        {
+            "job_logs": settings.job_logs_days,
+            "agent_logs": settings.agent_logs_days,
+            "audit_log": settings.audit_days,
+        },
+    )
     outbox = OutboxLoop(
         Outbox(database), bus, hints.outbox, clock, entropy, raw=settings.claim_events_raw
     )
@@ -256,6 +269,7 @@ async def _serve(
     loops.start("pool", pool_loop.run)
     loops.start("lifecycle", lifecycle_loop.run)
     loops.start("metrics", figures.run)
+    loops.start("retention", retention.run)
     loops.start("self-report", self_report.run)
     port = await server.start()
     write_port_file(settings.port_file, port)

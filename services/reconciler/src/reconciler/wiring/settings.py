@@ -94,6 +94,15 @@ class ReconcilerSettings(NatsSettings):
         le=3600,
         description="Between two looks for workspaces that are due by themselves",
     )
+    job_logs_days: int = Field(
+        default=0, ge=0, le=36500, description="How long to keep builds' logs; 0 is for ever"
+    )
+    agent_logs_days: int = Field(
+        default=0, ge=0, le=36500, description="How long to keep agents' logs; 0 is for ever"
+    )
+    audit_days: int = Field(
+        default=0, ge=0, le=36500, description="How long to keep the audit log; 0 is for ever"
+    )
     pool_backoff_seconds: float = Field(
         default=60.0, ge=0, le=86400, description="Backoff per recent failure of a pool"
     )
