@@ -97,10 +97,11 @@ class _Listener:
 class NatsBus(Bus):
     """A bus at one NATS server or cluster. Made by `connect_nats`."""
 
-    def __init__(self, url: str, *, name: str, access: NatsAccess) -> None:
+    def __init__(self, url: str, *, name: str, access: NatsAccess, ping_seconds: float) -> None:
         self._servers = [part.strip() for part in url.split(",")]
         self._name = name
         self._access = access
+        self._ping_seconds = ping_seconds
         self._client: Client | None = None  # set while its subscriptions are attached
         self._listeners: list[_Listener] = []
         self._disturbances = Disturbances()
@@ -249,7 +250,7 @@ class NatsBus(Bus):
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # pyright: ignore[reportArgumentType]
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            ping_interval=PING_INTERVAL_SECONDS,
+            ping_interval=self._ping_seconds,  # pyright: ignore[reportArgumentType]
             max_outstanding_pings=OUTSTANDING_PINGS_MAX,
             user_credentials=str(access.credentials_file) if access.credentials_file else None,
             nkeys_seed=str(access.nkey_file) if access.nkey_file else None,
@@ -292,15 +293,22 @@ async def _close_quietly(client: Client) -> None:
             await client.close()
 
 
-async def connect_nats(url: str, *, name: str, access: NatsAccess | None = None) -> NatsBus:
+async def connect_nats(
+    url: str,
+    *,
+    name: str,
+    access: NatsAccess | None = None,
+    ping_seconds: float = PING_INTERVAL_SECONDS,
+) -> NatsBus:
     """A bus at `url`, or at several separated by commas; `name` is shown by the server.
 
     Returns within a few seconds, connected or not; from then on it keeps trying for ever.
     Without `access` the URL says who it is, and whom to trust. Raises AccessInvalid if one of its
-    files is no good; one that turns bad later is looked at again until it is mended.
+    files is no good; one that turns bad later is looked at again until it is mended. A connection
+    that answers no ping is given up after about three times `ping_seconds`.
     """
     access = access or NatsAccess()
     access.check()
-    bus = NatsBus(url, name=name, access=access)
+    bus = NatsBus(url, name=name, access=access, ping_seconds=ping_seconds)
     await bus.start()
     return bus

@@ -32,6 +32,8 @@ class Health:
         """Know no name."""
         self._states: dict[str, _Response.ServingStatus] = {}
         self._changed = asyncio.Event()
+        self.watchers = 0
+        """How many callers are told of every change."""
 
     def set(self, name: str, serving: bool) -> None:
         """Say whether `name` serves, and wake who watches."""
@@ -61,13 +63,17 @@ class Health:
 
     async def _watch(self, request: _Request, context: _Context) -> None:
         told: _Response.ServingStatus | None = None
-        while True:
-            changed = self._changed
-            state = self._states.get(request.service, _Response.SERVICE_UNKNOWN)
-            if state != told:
-                await context.write(_Response(status=state))
-                told = state
-            await changed.wait()
+        self.watchers += 1
+        try:
+            while True:
+                changed = self._changed
+                state = self._states.get(request.service, _Response.SERVICE_UNKNOWN)
+                if state != told:
+                    await context.write(_Response(status=state))
+                    told = state
+                await changed.wait()
+        finally:
+            self.watchers -= 1
 
 
 async def serve_probes(health: Health, listen: str) -> tuple[grpc.aio.Server, int]:

@@ -30,6 +30,7 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
             token=settings.read_key(),
             tls=settings.reconciler_tls(),
             spread=True,
+            repeatable=["warmpool.gateway.v1.GatewayService"],
         )
     except ValueError as error:
         raise StartFailed(f"reconciler_address: {error}") from error

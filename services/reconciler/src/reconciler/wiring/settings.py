@@ -96,10 +96,16 @@ class ReconcilerSettings(NatsSettings):
         default=60.0, ge=0, le=86400, description="Backoff per recent failure of a pool"
     )
     pool_failure_lookback_seconds: float = Field(
-        default=3600.0, ge=1, le=604800, description="How long a failure counts"
+        default=3600.0,
+        ge=1,
+        le=604800,
+        description="How long a failure counts; who was ready for so long is no failure when lost",
     )
     pool_failure_hard_limit: int = Field(
-        default=3, ge=0, le=1000, description="Failures in a row that stop a pool; 0 never stops"
+        default=3,
+        ge=0,
+        le=1000,
+        description="Failures or waves of losses in a row that stop a pool; 0 never",
     )
     pool_never_ready_seconds: float = Field(
         default=1800.0, ge=1, le=604800, description="A prebuild not ready by then is replaced"
