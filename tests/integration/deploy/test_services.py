@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from testkit.postgres import DatabaseFactory
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).resolve().parents[3]
+SERVICES = ("reconciler", "agentgw", "provisionerd")
 Site = Any  # tests/integration/deploy/conftest.py
 
 
@@ -79,6 +81,25 @@ def migrate(environment: Mapping[str, str]) -> None:
     command = [sys.executable, "-m", "reconciler", "migrate"]
     run = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=120)
     assert run.returncode == 0, run.stdout.decode()
+
+
+def scrape(log: Path) -> set[str]:
+    """The names of our series that a service shows, by what its log says of where."""
+    lines = (json.loads(line) for line in log.read_text().splitlines() if line.startswith("{"))
+    [port] = [line["port"] for line in lines if line["message"] == "Metrics are served."]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return set(re.findall(r"^((?:coderd|warmpool|grpc_server)_\w+)", text, re.M))
+
+
+def series_of_the_catalogue() -> set[str]:
+    """What alerts and the dashboard may ask for."""
+    metrics = json.loads((ROOT / "deploy" / "observability" / "metrics.json").read_text("utf-8"))
+    return {
+        f"{metric['name']}{suffix}"
+        for metric in metrics
+        for suffix in (("_bucket", "_sum", "_count") if metric["kind"] == "histogram" else ("",))
+    }
 
 
 def probe(address: str) -> int:
@@ -144,7 +165,16 @@ async def test_the_services_work_together_with_what_is_shipped(
         assert re.search(r"^ok +nats +connected$", said.stdout, re.M)
         assert re.search(r"^ok +provisioners +1 connected", said.stdout, re.M)
         assert ask("pool", "list").returncode == 0
-    for service in ("reconciler", "agentgw", "provisionerd"):
+
+        def all_figures() -> set[str]:
+            found = {name for service in SERVICES for name in scrape(tmp_path / f"{service}.log")}
+            assert "warmpool_jobs_pending" in found  # read in the background
+            return found
+
+        shown = await eventually(all_figures)
+        assert shown - series_of_the_catalogue() == set()
+        assert len(shown) >= 15
+    for service in SERVICES:
         lines = (tmp_path / f"{service}.log").read_text().splitlines()
         levels = [json.loads(line)["level"] for line in lines if line.startswith("{")]
         assert levels
