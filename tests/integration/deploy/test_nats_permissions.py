@@ -20,6 +20,7 @@ from bus.access import NatsAccess
 from bus.errors import AccessInvalid
 from bus.nats import NatsBus, connect_nats
 from testkit.certificates import identity
+from testkit.eventually import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -153,6 +154,28 @@ async def test_a_server_of_another_root_is_not_trusted(site: Site, tmp_path: Pat
         assert (bus.connected, bus.last_failure) == (False, "SSLCertVerificationError")
     finally:
         await bus.close()
+
+
+async def test_renewed_keys_and_certificates_are_taken_at_the_next_connection(
+    site: Site, login: Login
+) -> None:
+    reconciler, gateway = await login("reconciler"), await login("agentgw")
+
+    async with gateway.subscribe(subjects.CLAIMS_ALL) as claims:
+        await gateway.flush()
+        await site.stop()
+        site.renew_secrets()
+        await site.start()
+
+        async def both_are_back() -> None:
+            assert reconciler.connected, reconciler.last_failure
+            assert gateway.connected, gateway.last_failure
+
+        await eventually(both_are_back, seconds=60)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await gateway.flush()
+            await reconciler.publish(CLAIM, b"claimed")
+            assert (await anext(claims)).subject == CLAIM
 
 
 @pytest.mark.parametrize(
