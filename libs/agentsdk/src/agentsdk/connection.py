@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 
 from agentsdk.errors import SettingsInvalid
+from agentsdk.limits import AgentLimits
 from agentsdk.settings import AgentSettings
 from warmpool.agent.v1.agent_pb2_grpc import AgentServiceStub
 
@@ -38,14 +39,10 @@ _RETRIES: Final = {
     ]
 }
 
-# Pings find a dead peer below a stream's own idle detection, and more often than NATs forget; the
-# gateway permits one every 10 s. Reconnecting is quick because streams add full jitter themselves.
+# Reconnecting is quick because streams add full jitter themselves.
 _OPTIONS: Final[Sequence[tuple[str, int | str]]] = (
     ("grpc.use_local_subchannel_pool", 1),  # or a new channel would share the old connection
     ("grpc.service_config", json.dumps(_RETRIES)),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -84,16 +81,27 @@ class Connection:
             await self._older.close()
 
 
-async def open_connection(settings: AgentSettings) -> Connection:
+async def open_connection(settings: AgentSettings, limits: AgentLimits) -> Connection:
     """To the gateway that the settings name. Raises `SettingsInvalid` if the certificates cannot be
     read.
     """
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"{host}:{settings.port}"
+    options = (*_OPTIONS, *_keepalive_options(limits))
     if not settings.is_secure:
-        return Connection(lambda: grpc.aio.insecure_channel(address, options=_OPTIONS))
+        return Connection(lambda: grpc.aio.insecure_channel(address, options=options))
     credentials = grpc.ssl_channel_credentials(await asyncio.to_thread(_read_ca, settings))
-    return Connection(lambda: grpc.aio.secure_channel(address, credentials, options=_OPTIONS))
+    return Connection(lambda: grpc.aio.secure_channel(address, credentials, options=options))
+
+
+def _keepalive_options(limits: AgentLimits) -> tuple[tuple[str, int], ...]:
+    """Probes find a connection that is dead on the way, where frames only find a dead peer."""
+    timeout_ms = int(limits.keepalive_timeout_seconds * 1_000)
+    return (
+        ("grpc.keepalive_time_ms", int(limits.keepalive_seconds * 1_000)),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
+        ("grpc.http2.ping_timeout_ms", timeout_ms),  # the one that bounds it; its default is 60 s
+    )
 
 
 def _read_ca(settings: AgentSettings) -> bytes | None:

@@ -37,7 +37,7 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
     bus = await connect_nats(
         settings.nats_url.get_secret_value(),
         name=f"{settings.service}/{os.getpid()}",
-        credentials=settings.nats_credentials_file,
+        access=settings.nats_access(),
     )
     try:
         gateway = Gateway(

@@ -43,12 +43,12 @@ from reconciler.store.identity import Identities, ensure_bootstrap
 from reconciler.store.jobs import JobQueue
 from reconciler.store.lifecycle import Lifecycles
 from reconciler.store.metrics import Measures
-from reconciler.store.migrate import migrate
 from reconciler.store.offers import Offers
 from reconciler.store.outbox import Outbox
 from reconciler.store.pools import Pools
 from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
+from reconciler.wiring.migration import prepare_schema
 from reconciler.wiring.settings import ReconcilerSettings
 from svckit.addresses import write_port_file
 from svckit.auth import hash_token
@@ -82,7 +82,9 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
         open_database(url, pool_max=1, by_key=True) as claim_database,
     ):
         await _prepare(settings, database)
-        bus = await connect_nats(settings.nats_url.get_secret_value(), name="reconciler")
+        bus = await connect_nats(
+            settings.nats_url.get_secret_value(), name="reconciler", access=settings.nats_access()
+        )
         try:
             async with RunGroup(group.stopping) as loops:
                 await _serve(settings, database, claim_database, cipher, bus, loops)
@@ -92,9 +94,7 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
 
 async def _prepare(settings: ReconcilerSettings, database: Database) -> None:
     """Brings the schema up to date and makes sure that the first credentials exist."""
-    if settings.migrate:
-        for name in await migrate(database, post=settings.migrate_post):
-            LOG.info("a migration was applied", action="migrate", name=name)
+    await prepare_schema(settings, database)
     await ensure_bootstrap(
         database,
         owner_token_hash=_read_hash(settings.bootstrap_owner_token_file),
