@@ -14,7 +14,7 @@ import pytest
 
 from testkit.command import Command
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 RUN_SECONDS = 600
 
