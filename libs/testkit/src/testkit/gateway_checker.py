@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from testkit.gateway_world import AgentStory
+from testkit.gateway_truth import AgentStory
 
 __all__ = ["check_promises"]
 
@@ -23,10 +23,18 @@ def check_promises(
     broken: list[str] = []
     for story in stories:
         name = story.token.decode()
+        if story.doubled_streams:
+            broken.append(
+                f"one stream an agent: {name} had two at once {story.doubled_streams} times"
+            )
         if story.is_regular:
             if story.refusals != ["NOT_A_PREBUILD"] or story.heard:
                 broken.append(f"4: regular agent {name} was told {story.refusals}")
             continue
+        if "NOT_A_PREBUILD" in story.refusals:
+            broken.append(f"4: agent {name} of a prebuild was told that it is none")
+        if story.refusals.count("CLAIM_ALREADY_APPLIED") and story.acknowledged_at is None:
+            broken.append(f"3: agent {name} was told that it has applied what it has not")
         owners = {(heard.owner_id, heard.claim_id) for _, heard in story.heard}
         if owners - {(story.owner_id, story.claim_id)}:
             broken.append(f"1: agent {name} was given to {owners}")
