@@ -62,7 +62,7 @@ buf: setup ## Buf: lint the wire, and refuse changes that break a deployed peer
 	@$(BIN)/python tools/buf_breaking.py
 
 sim: setup ## Thousands of seeds of the simulation (SEEDS=n)
-	@SEEDS=$${SEEDS:-2000} $(BIN)/python -m pytest tests/sim -m sim -n 2 -q $(ARGS)
+	@SEEDS=$${SEEDS:-2000} $(BIN)/python -m pytest tests/sim -m sim -n 2 -q --timeout 1800 $(ARGS)
 
 bench: setup ## Benchmarks beside their floors: prints tables, writes bench-results/*.json
 	@$(BIN)/python -m pytest tests/bench -m bench -s --timeout 900 $(ARGS)

@@ -285,7 +285,7 @@ class GatewayWorld:
             if gateway.is_down or not self._reach(gateway, Step.ACKNOWLEDGEMENT_TAKEN):
                 return  # it will say so on its next stream
             async with asyncio.timeout(UNNOTICED_SECONDS):
-                await gateway.link.record_reinits([record])
+                await gateway.records.record(record)
         except (Unavailable, TimeoutError):
             return  # the same
 

@@ -54,7 +54,7 @@ class SimulatedGateway:
         """The token behind every session that its handler has not closed."""
         metrics = GatewayMetrics(NoOpMeter("sim"))
         clock, entropy = plane.clock, plane.chance
-        records = PendingRecords(metrics)
+        self.records = records = PendingRecords(metrics)
         self.sessions = Sessions(
             pace=HeartbeatPace(20.0),
             admission=Admission(LIMITS),
