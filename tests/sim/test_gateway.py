@@ -58,18 +58,20 @@ FAIR = WorldPlan(agents=40, faults=Faults(call_delay_seconds=0.4, vanishing_agen
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A plan, and how soon a claim must be told: after calm began, or at all times."""
+    """A plan, and how soon a claim must be told: once calm began, or at all times."""
 
     plan: WorldPlan
     within_seconds: float
-    calm_counts: bool = True
+    is_calm_first: bool = True
     expected: str = field(default="")
     """What a mutant is caught at."""
 
 
 # a sweep and its slice, and the longest backoff of who was in trouble when calm began
 IN_TURMOIL = Trial(plan=TURMOIL, within_seconds=30.0)
-IN_PEACE = Trial(plan=FAIR, within_seconds=3.0, calm_counts=False)
+# four calls, each there and back: the one that is under way when the agent comes, its own, and both
+# once more if its claim is announced meanwhile
+IN_PEACE = Trial(plan=FAIR, within_seconds=4 * 2 * 0.4 + 0.1, is_calm_first=False)
 # nothing sweeps, so that only what the bus says of itself finds what it lost
 OFF_THE_BUS = Trial(
     plan=WorldPlan(
@@ -87,8 +89,9 @@ def judge(seed: int, trial: Trial) -> list[str]:
         f"seed {seed}: {sentence}"
         for sentence in check_promises(
             world.stories,
-            calm_since=world.calm_since if trial.calm_counts else 0.0,
+            calm_since=world.calm_since if trial.is_calm_first else 0.0,
             within_seconds=trial.within_seconds,
+            since_asked=not trial.is_calm_first,
         )
     ]
 

@@ -14,11 +14,13 @@ def check_promises(
     *,
     calm_since: float,
     within_seconds: float,
+    since_asked: bool = False,
 ) -> list[str]:
     """Every broken promise, as a sentence; empty if all were kept.
 
     `within_seconds` is how long a claim may take to reach its agent, from when it became
-    deliverable or, if that was later, from when calm or the agent itself began.
+    deliverable or, if that was later, from when calm or the agent itself began; with `since_asked`
+    from when the stream began that told it, so that agents may leave and return as they like.
     """
     broken: list[str] = []
     for story in stories:
@@ -48,7 +50,8 @@ def check_promises(
         if not story.heard:
             broken.append(f"2: agent {name} was never told")
             continue
-        late = story.heard[0][0] - max(story.deliverable_at, story.began_at, calm_since)
+        asked_at = story.asked_at if since_asked else story.began_at
+        late = story.heard[0][0] - max(story.deliverable_at, asked_at, calm_since)
         if late > within_seconds:
             broken.append(f"2: agent {name} was told {late:.1f} s late")
         if story.acknowledged_at is None:

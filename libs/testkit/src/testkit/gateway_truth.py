@@ -68,6 +68,8 @@ class AgentStory:
     claimed_at: float | None = None
     is_build_failed: bool = False
     deliverable_at: float | None = None
+    asked_at: float = 0.0
+    """When the stream began on which it heard, or does not hear, of its claim first."""
     heard: list[tuple[float, Deliver]] = field(default_factory=list[tuple[float, Deliver]])
     applied_at: list[float] = field(default_factory=list[float])
     delivered_after_acknowledgement: int = 0

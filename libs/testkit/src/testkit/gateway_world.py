@@ -208,6 +208,8 @@ class GatewayWorld:
         for signals in (self._vanish, self._strand):
             signals[story.token].clear()
         session = gateway.sessions.open(story.token, last_applied_claim_id=story.last_applied)
+        if not story.heard:
+            story.asked_at = self._clock.monotonic()
         self._start(self._watch_for_doubles(story, gateway, session))
         is_stranded = False
         delivered: Deliver | None = None

@@ -46,6 +46,7 @@ class Recorder:
         self._sessions = sessions
         self._clock = clock
         self._backoff = Backoff(RETRY_INITIAL_SECONDS, RETRY_MAXIMUM_SECONDS, entropy)
+        self._is_failing = False
 
     async def run(self) -> None:
         """Records for ever."""
@@ -80,6 +81,9 @@ class Recorder:
         except asyncio.CancelledError:
             self._records.put_back(pending, Unavailable("this gateway is going away"))
             raise
+        if self._is_failing:
+            self._is_failing = False
+            _log.info("Claims can be recorded again", action="record", count=len(records))
         for one, is_accepted in zip(pending, accepted, strict=True):
             one.settle(is_accepted)
         self._sessions.note_recorded(
@@ -89,5 +93,7 @@ class Recorder:
 
     def _try_again(self, pending: tuple[Pending, ...], error: ServiceError) -> bool:
         self._records.put_back(pending, error)
-        _log.warning("Claims cannot be recorded yet", error=error, count=len(pending))
+        if not self._is_failing:
+            self._is_failing = True
+            _log.warning("Claims cannot be recorded yet", error=error, count=len(pending))
         return False
