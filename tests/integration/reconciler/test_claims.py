@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 
 from bus.events import decode_claim
 from reconciler.core.claims import Verdict
+from reconciler.rpc.gateway import GatewayServicer
 from reconciler.store.gateway import ReinitStep
 from reconciler.store.outbox import Outbox
 from svckit.errors import AlreadyExists
-from testkit.pool_world import AGENT_TIMEOUT, PoolWorld, new_ids, token_hash
+from testkit.pool_world import AGENT_TIMEOUT, PoolWorld, RecordedHints, new_ids, token_hash
+from warmpool.common.v1 import types_pb2
+from warmpool.gateway.v1 import gateway_pb2
 
 pytestmark = pytest.mark.integration
+
+SAID = (
+    types_pb2.AGENT_LIFECYCLE_STARTING,
+    types_pb2.AGENT_LIFECYCLE_READY,
+    types_pb2.AGENT_LIFECYCLE_START_ERROR,
+    types_pb2.AGENT_LIFECYCLE_START_TIMEOUT,
+    types_pb2.AGENT_LIFECYCLE_SHUTTING_DOWN,
+    types_pb2.AGENT_LIFECYCLE_OFF,
+)
 
 
 async def test_a_claim_moves_the_oldest_ready_prebuild(world: PoolWorld) -> None:
@@ -223,6 +235,39 @@ async def test_steps_of_many_agents_are_recorded_by_one_statement(world: PoolWor
             "error": "no disk",
         },
     }
+
+
+async def test_every_lifecycle_an_agent_reports_is_known(world: PoolWorld) -> None:
+    """Created by its build, then whatever it says of itself; an older word changes nothing."""
+    workspace_id = await world.create_prebuild()
+    await world.complete(await world.acquire())
+    gateway = GatewayServicer(world.agents, RecordedHints(), world.clock)
+
+    async def say(lifecycle: types_pb2.AgentLifecycle.ValueType, changed_at: datetime) -> object:
+        request = gateway_pb2.RecordLifecycleRequest(
+            token_hash=token_hash(workspace_id), lifecycle=lifecycle, error="why"
+        )
+        request.changed_at.FromDatetime(changed_at)
+        await gateway.RecordLifecycle(request, None)
+        (row,) = await world.fetch("SELECT lifecycle FROM agents")
+        return row["lifecycle"]
+
+    (row,) = await world.fetch("SELECT lifecycle FROM agents")
+    known = [row["lifecycle"]]
+    for lifecycle in SAID:
+        world.clock.advance(1)
+        known.append(await say(lifecycle, world.clock.now()))
+    old = world.clock.now() - timedelta(seconds=1)
+    assert known == [
+        "created",
+        "starting",
+        "ready",
+        "start_error",
+        "start_timeout",
+        "shutting_down",
+        "off",
+    ]
+    assert await say(types_pb2.AGENT_LIFECYCLE_READY, old) == "off"
 
 
 async def test_a_later_build_makes_agents_that_owe_no_acknowledgement(world: PoolWorld) -> None:
