@@ -6,6 +6,7 @@ agent is let in. At the end agents are sent away first, and what they used is st
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +31,7 @@ from agentgw.store.metrics import GatewayMetrics
 from agentgw.store.records import PendingRecords
 from agentgw.store.sessions import Sessions
 from bus.api import Bus
+from svckit.readiness import Readiness
 from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
 from svckit.system import Clock, Entropy
@@ -49,6 +51,7 @@ class GatewayPlan:
     """What makes one gateway differ from another; times in seconds."""
 
     listen: str = "127.0.0.1:0"
+    health_listen: str = ""
     tls: TlsSettings | None = None
     reflection: bool = False
     reuse_port: bool = False
@@ -76,6 +79,7 @@ class Gateway:
         meter: Meter,
         clock: Clock,
         entropy: Entropy,
+        readiness: Readiness | None = None,
     ) -> None:
         self._plan = plan
         self._clock = clock
@@ -131,12 +135,14 @@ class Gateway:
             AgentAuthorizer(),
             plan.tls,
             plan.reflection,
+            readiness=readiness,
             clock=clock,
             options=[
                 *_storm_options(plan),
                 *_keepalive_options(plan),
                 ("grpc.so_reuseport", int(plan.reuse_port)),
             ],
+            health_listen=plan.health_listen,
         )
 
     async def start(self, group: RunGroup) -> int:
@@ -153,17 +159,24 @@ class Gateway:
         return await self._server.start()
 
     async def stop(self) -> None:
-        """Sends every agent elsewhere, then ends the server. Bounded by the plan's drain time."""
+        """Sends every agent elsewhere, then ends the server. Bounded by the plan's drain time.
+
+        Calls are answered all the while, so that no agent sees an error. On a shared port the first
+        step is to stop listening: otherwise an agent that comes back could find us again.
+        """
         plan = self._plan
-        self._server.set_serving(False)
-        await drain_sessions(
-            self.sessions,
-            window_seconds=min(plan.drain_window_seconds, plan.drain_seconds / 2),
-            timeout_seconds=plan.drain_seconds,
-            clock=self._clock,
-            entropy=self._entropy,
-        )
-        await self._server.stop(STOP_GRACE_SECONDS)
+        self._server.announce_drain()
+        async with asyncio.TaskGroup() as group:
+            if plan.reuse_port:
+                group.create_task(self._server.hang_up(plan.drain_seconds))
+            await drain_sessions(
+                self.sessions,
+                window_seconds=min(plan.drain_window_seconds, plan.drain_seconds / 2),
+                timeout_seconds=plan.drain_seconds,
+                clock=self._clock,
+                entropy=self._entropy,
+            )
+        await self._server.hang_up(STOP_GRACE_SECONDS)
         await self._recorder.run_once()
 
 

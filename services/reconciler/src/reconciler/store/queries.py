@@ -26,6 +26,7 @@ QUERY_FILES = (
     "outbox",
     "people",
     "pools",
+    "retention",
     "system",
     "templates",
     "workspaces",

@@ -121,6 +121,7 @@ CREATE TABLE presets (
     rehearsed_at        timestamptz, -- when a claim was first planned upon a prebuild of it
     CONSTRAINT preset_name_is_unique UNIQUE (template_version_id, name)
 );
+CREATE INDEX presets_that_stopped ON presets (id) WHERE health = 'hard_limited';
 
 -- The operator's switch, by name so that it outlives a promotion. An empty preset name means all of the template.
 CREATE TABLE pool_pauses (
@@ -179,6 +180,7 @@ CREATE TABLE job_logs (
     PRIMARY KEY (job_id, position),
     CONSTRAINT job_log_line_is_stored_once UNIQUE (job_id, attempt, sequence)
 );
+CREATE INDEX job_logs_by_age ON job_logs USING brin (written_at);
 
 -- Provisioners seen lately.
 CREATE TABLE workers (
@@ -189,6 +191,18 @@ CREATE TABLE workers (
     tags              jsonb NOT NULL,
     service_key_id    uuid NOT NULL REFERENCES service_keys,
     last_seen_at      timestamptz NOT NULL
+);
+
+-- Processes that told of themselves lately, for `warmpool doctor`. `clock_skew_seconds`: how far their clock was ahead.
+CREATE TABLE instances (
+    id                 uuid PRIMARY KEY,
+    service            text NOT NULL,
+    name               text NOT NULL,
+    version            text NOT NULL,
+    clock_skew_seconds double precision NOT NULL,
+    problems           text[] NOT NULL,
+    programs           jsonb NOT NULL,
+    last_seen_at       timestamptz NOT NULL
 );
 
 -- Workspaces ------------------------------------------------------------------------------------------------------------------
@@ -258,6 +272,7 @@ CREATE TABLE workspace_builds (
     CONSTRAINT build_number_is_unique UNIQUE (workspace_id, number)
 );
 CREATE INDEX builds_of_never_ready ON workspace_builds (workspace_id) WHERE reason = 'never_ready';
+CREATE INDEX builds_of_lost ON workspace_builds (created_at) WHERE reason = 'lost';
 ALTER TABLE workspaces ADD CONSTRAINT latest_build_exists FOREIGN KEY (latest_build_id) REFERENCES workspace_builds DEFERRABLE INITIALLY DEFERRED;
 
 CREATE TABLE agents (
@@ -288,6 +303,7 @@ CREATE TABLE agent_logs (
     text       text NOT NULL,
     PRIMARY KEY (agent_id, position)
 );
+CREATE INDEX agent_logs_by_age ON agent_logs USING brin (written_at);
 
 -- Claims ----------------------------------------------------------------------------------------------------------------------
 

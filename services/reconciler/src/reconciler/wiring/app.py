@@ -6,6 +6,7 @@ the loops stop, so that what a call promised is still said.
 
 from __future__ import annotations
 
+import socket
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -13,21 +14,23 @@ from pathlib import Path
 
 from opentelemetry import metrics
 
-from bus.api import Bus
-from bus.nats import connect_nats
-from reconciler.core.checks import Check
+from bus.nats import NatsBus, connect_nats
 from reconciler.core.pools import PoolSettings, concurrency_limit
+from reconciler.loops.bus_check import check_bus
 from reconciler.loops.claims import ClaimBatches
 from reconciler.loops.hints import BusHints
+from reconciler.loops.instances import SelfReport
 from reconciler.loops.lifecycle import LifecycleLoop
 from reconciler.loops.listen import listen
 from reconciler.loops.metrics import MetricsLoop, PoolMetrics
 from reconciler.loops.outbox import OutboxLoop
 from reconciler.loops.pool import PoolLoop
 from reconciler.loops.reaper import Reaper, ReaperSettings
+from reconciler.loops.retention import RetentionLoop
 from reconciler.rpc.authorizer import TokenAuthorizer
 from reconciler.rpc.creation import Creation
 from reconciler.rpc.gateway import GatewayServicer
+from reconciler.rpc.instances import InstanceServicer
 from reconciler.rpc.lifecycle import LivingWorkspaceServicer
 from reconciler.rpc.people import PeopleServicer
 from reconciler.rpc.pools import PoolServicer
@@ -43,12 +46,14 @@ from reconciler.store.identity import Identities, ensure_bootstrap
 from reconciler.store.jobs import JobQueue
 from reconciler.store.lifecycle import Lifecycles
 from reconciler.store.metrics import Measures
-from reconciler.store.migrate import migrate
 from reconciler.store.offers import Offers
 from reconciler.store.outbox import Outbox
 from reconciler.store.pools import Pools
+from reconciler.store.retention import Retention
+from reconciler.store.system import SystemViews
 from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
+from reconciler.wiring.migration import prepare_schema
 from reconciler.wiring.settings import ReconcilerSettings
 from svckit.addresses import write_port_file
 from svckit.auth import hash_token
@@ -64,11 +69,15 @@ from warmpool.control.v1 import (
     workspaces_pb2_grpc,
 )
 from warmpool.gateway.v1 import gateway_pb2_grpc
+from warmpool.instance.v1 import instance_pb2_grpc
 from warmpool.provisioner.v1 import provisioner_pb2_grpc
 
 __all__ = ["serve"]
 
 LOG = get_logger(__name__)
+# Callers look their peers up when a connection ends, so this is when they find new replicas.
+# Streams are not cut: they stay on the old connection until they end by themselves.
+CONNECTION_AGE_MS_MAX = 300_000
 
 
 async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
@@ -79,9 +88,14 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
         open_database(url, pool_max=1, by_key=True) as claim_database,
     ):
         await _prepare(settings, database)
-        bus = await connect_nats(settings.nats_url.get_secret_value(), name="reconciler")
+        bus = await connect_nats(
+            settings.nats_url.get_secret_value(), name="reconciler", access=settings.nats_access()
+        )
         try:
-            async with RunGroup(group.stopping) as loops:
+            watch = partial(group.readiness.watch, clock=SystemClock())
+            async with RunGroup(group.stopping, group.readiness) as loops:
+                loops.start("watch-nats", partial(watch, "nats", bus.probe))
+                loops.start("watch-postgres", partial(watch, "postgres", database.probe))
                 await _serve(settings, database, claim_database, cipher, bus, loops)
         finally:
             await bus.close()
@@ -89,9 +103,7 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
 
 async def _prepare(settings: ReconcilerSettings, database: Database) -> None:
     """Brings the schema up to date and makes sure that the first credentials exist."""
-    if settings.migrate:
-        for name in await migrate(database, post=settings.migrate_post):
-            LOG.info("a migration was applied", action="migrate", name=name)
+    await prepare_schema(settings, database)
     await ensure_bootstrap(
         database,
         owner_token_hash=_read_hash(settings.bootstrap_owner_token_file),
@@ -107,7 +119,7 @@ async def _serve(
     database: Database,
     claim_database: Database,
     cipher: StateCipher,
-    bus: Bus,
+    bus: NatsBus,
     loops: RunGroup,
 ) -> None:
     clock, entropy = SystemClock(), SystemEntropy()
@@ -171,6 +183,17 @@ async def _serve(
             tick_seconds=settings.reaper_tick_seconds,
         ),
     )
+    retention = RetentionLoop(
+        database,
+        Retention(database),
+        clock,
+        entropy,
+        {
+            "job_logs": settings.job_logs_days,
+            "agent_logs": settings.agent_logs_days,
+            "audit_log": settings.audit_days,
+        },
+    )
     outbox = OutboxLoop(
         Outbox(database), bus, hints.outbox, clock, entropy, raw=settings.claim_events_raw
     )
@@ -204,8 +227,17 @@ async def _serve(
     )
     operators = PoolServicer(pools, hints, hints, clock, new_id, pool_settings, loops.stopping)
     gateway = GatewayServicer(Agents(database, agent_timeout=agent_timeout), hints, clock)
-    system = SystemServicer(
-        database, clock, version("warmpool-reconciler"), [partial(check_bus, bus)]
+    release = version("warmpool-reconciler")
+    system = SystemServicer(database, clock, release, [partial(check_bus, bus)])
+    views = SystemViews(database)
+    instances = InstanceServicer(views, clock)
+    self_report = SelfReport(
+        views,
+        loops.readiness,
+        clock,
+        instance_id=new_id(),
+        name=socket.gethostname(),
+        version=release,
     )
     authorizer = TokenAuthorizer(Identities(database), clock)
     people = PeopleServicer(database, clock, new_id, new_token, authorizer.forget)
@@ -219,10 +251,14 @@ async def _serve(
             partial(pools_pb2_grpc.add_PoolServiceServicer_to_server, operators),
             partial(people_pb2_grpc.add_PeopleServiceServicer_to_server, people),
             partial(system_pb2_grpc.add_SystemServiceServicer_to_server, system),
+            partial(instance_pb2_grpc.add_InstanceServiceServicer_to_server, instances),
         ],
         authorizer,
         settings.tls(),
         settings.reflection,
+        readiness=loops.readiness,
+        options=[("grpc.max_connection_age_ms", CONNECTION_AGE_MS_MAX)],
+        health_listen=settings.health_listen,
     )
 
     loops.start("claims", claims.run)
@@ -233,23 +269,14 @@ async def _serve(
     loops.start("pool", pool_loop.run)
     loops.start("lifecycle", lifecycle_loop.run)
     loops.start("metrics", figures.run)
+    loops.start("retention", retention.run)
+    loops.start("self-report", self_report.run)
     port = await server.start()
     write_port_file(settings.port_file, port)
     try:
         await loops.stopping.wait()
     finally:
         await server.stop(settings.drain_seconds)
-
-
-def check_bus(bus: Bus) -> Check:
-    """Whether hints travel; without them everything works, later."""
-    if bus.connected:
-        return Check(name="nats", is_ok=True, message="connected")
-    return Check(
-        name="nats",
-        is_ok=False,
-        message="not connected; hints wait for the slow poll, nothing is lost",
-    )
 
 
 def read_pool_settings(settings: ReconcilerSettings) -> PoolSettings:
