@@ -108,6 +108,7 @@ def read_preset(r: asyncpg.Record) -> PresetRow:
         timezone=r["timezone"],
         health=PoolHealth(r["health"]),
         resumed_at=r["resumed_at"],
+        stop_reason=r["stop_reason"],
         paused=r["is_paused"],
     )
 

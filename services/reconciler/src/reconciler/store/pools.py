@@ -19,7 +19,7 @@ import asyncpg
 from reconciler.core.audit import AuditEntry
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import JobStatus
-from reconciler.core.pools import BuildHistory, PoolHealth, PoolSnapshot
+from reconciler.core.pools import BuildHistory, PoolHealth, PoolPause, PoolSnapshot
 from reconciler.store.audit import insert_audit
 from reconciler.store.claims import NewIds, Wanted, insert_workspace
 from reconciler.store.db import Connection, Database
@@ -257,7 +257,7 @@ class Pools:
         """
 
         async def work(connection: Connection) -> bool:
-            changed = await connection.fetchrow(SQL.mark_health, preset_id, health.value)
+            changed = await connection.fetchrow(SQL.mark_health, preset_id, health.value, message)
             if changed is None:
                 return False
             if message:
@@ -376,6 +376,15 @@ class Pools:
         async with self._database.read() as connection:
             rows = await connection.fetch(SQL.last_errors, list(preset_ids))
         return {r["preset_id"]: r["error"] for r in rows if r["error"]}
+
+    async def list_pauses(self, template_ids: Sequence[UUID]) -> dict[tuple[UUID, str], PoolPause]:
+        """Who paused what, by template and preset name; an empty name is all of the template."""
+        async with self._database.read() as connection:
+            rows = await connection.fetch(SQL.list_pauses, list(template_ids))
+        return {
+            (row["template_id"], row["preset_name"]): PoolPause(row["username"], row["paused_at"])
+            for row in rows
+        }
 
     async def totals(self) -> tuple[PoolTotals, ...]:
         """What pools have done so far."""

@@ -1,7 +1,7 @@
 -- name: load_presets
 -- Every preset that keeps a pool and could need work: of active versions, or with members left.
 -- $1 the pool's user, $2 only these presets or null, $3 only of templates of this name or null
-SELECT p.id, p.name, p.instances, p.ttl_seconds, p.timezone, p.schedules::text AS schedules, p.health, p.resumed_at, p.is_default,
+SELECT p.id, p.name, p.instances, p.ttl_seconds, p.timezone, p.schedules::text AS schedules, p.health, p.resumed_at, p.stop_reason,
        v.id AS version_id, v.name AS version_name, t.id AS template_id, t.name AS template_name, t.organization_id,
        o.name AS organization_name, t.deleted_at IS NOT NULL AS template_deleted,
        coalesce(t.active_version_id = v.id, false) AS is_active,
@@ -169,6 +169,12 @@ SELECT coalesce((SELECT value = 'true'::jsonb FROM settings WHERE name = 'reconc
 INSERT INTO settings (name, value, updated_at) VALUES ('reconciliation_paused', to_jsonb($1::boolean), $2)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at WHERE settings.value <> excluded.value;
 
+-- name: list_pauses
+-- Who paused which pools; an empty preset name is all of the template.
+-- $1 templates
+SELECT x.template_id, x.preset_name, u.username, x.paused_at FROM pool_pauses x JOIN users u ON u.id = x.paused_by
+WHERE x.template_id = ANY ($1::uuid[]);
+
 -- name: pause_presets
 -- Pauses pools by name.
 -- $1 template, $2 preset name or empty for all, $3 who, $4 now
@@ -218,8 +224,8 @@ UPDATE presets SET resumed_at = $2 WHERE id = $1 AND health = 'hard_limited' RET
 
 -- name: mark_health
 -- Notes that a pool stopped or works again; no row if it was known. An earlier resume says nothing about a new stop.
--- $1 preset, $2 health
-UPDATE presets SET health = $2, resumed_at = CASE WHEN $2 = 'hard_limited' THEN NULL ELSE resumed_at END
+-- $1 preset, $2 health, $3 why it stopped
+UPDATE presets SET health = $2, stop_reason = $3, resumed_at = CASE WHEN $2 = 'hard_limited' THEN NULL ELSE resumed_at END
 WHERE id = $1 AND health <> $2 RETURNING id;
 
 -- name: notify_once
