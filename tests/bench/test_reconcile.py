@@ -11,6 +11,7 @@ table and writes bench-results/reconcile.json; asserts counts and no time.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
 import statistics
@@ -30,7 +31,7 @@ from reconciler.core.pools import PoolSettings, concurrency_limit
 from reconciler.loops.pool import PoolLoop
 from reconciler.store.db import Connection, Database, open_database
 from reconciler.store.migrate import migrate
-from reconciler.store.pools import Pools
+from reconciler.store.pools import LOSSES_COUNT_FOR, Pools
 from reconciler.store.queries import load_queries
 from svckit.nudge import Nudge
 from testkit.clock import SettableClock
@@ -107,11 +108,11 @@ class Installation:
         """The statements of a pass over pools at rest."""
         now = self.clock.now()
         async with self.database.snapshot() as connection:
-            await connection.fetchval(SQL.is_paused)
-            await connection.fetch(SQL.list_joined_organizations, SYSTEM_USER_ID)
+            await connection.fetch(SQL.load_circumstances, SYSTEM_USER_ID, now - TIMEOUT)
             await connection.fetch(SQL.load_presets, SYSTEM_USER_ID, None, None)
             await connection.fetch(SQL.load_totals, SYSTEM_USER_ID, now - TIMEOUT)
             await connection.fetch(SQL.load_histories, now - LOOKBACK)
+            await connection.fetch(SQL.load_losses, now - LOSSES_COUNT_FOR * LOOKBACK, LOOKBACK)
 
     async def change_sql(self) -> None:
         """The statements of a pass' changes: every invalidated member goes, one comes for it."""
@@ -272,6 +273,8 @@ async def run_figure(
 
 async def test_reconcile(postgres_server: PostgresServer, database: DatabaseFactory) -> None:
     figures: list[Figure] = []
+    gc.collect()
+    gc.freeze()  # as the service does; a test process holds much more
 
     async def run(scenario: str, presets: int, share: float, pool_max: int, readers: int) -> None:
         async def prepare(url: str) -> None:

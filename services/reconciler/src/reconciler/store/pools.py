@@ -87,7 +87,7 @@ class Pools:
         templates of one name.
         """
         async with self._database.snapshot() as connection:
-            paused = bool(await connection.fetchval(SQL.is_paused))
+            around = await self._load_circumstances(connection, now)
             presets = await connection.fetch(
                 SQL.load_presets, SYSTEM_USER_ID, preset_ids, template or None
             )
@@ -99,47 +99,47 @@ class Pools:
                 [row["id"] for row in presets] if is_part else None,
             )
             histories = await self._load_histories(connection, now)
-            hearing_since = await connection.fetchval(
-                SQL.find_hearing_since, now - self._agent_timeout
-            )
         return PoolSnapshot(
             taken_at=now,
-            paused=paused,
+            paused=around["is_paused"],
             presets=tuple(map(read_preset, presets)),
             members=tuple(map(read_member, members)),
             histories=histories,
-            hearing_since=hearing_since,
+            hearing_since=around["hearing_since"],
         )
 
     async def load_for_pass(self, now: datetime) -> PoolSnapshot:
         """Every pool at one moment; members only of those that do not rest."""
         seen_after = now - self._agent_timeout
         async with self._database.snapshot() as connection:
-            paused = bool(await connection.fetchval(SQL.is_paused))
-            joined = await connection.fetch(SQL.list_joined_organizations, SYSTEM_USER_ID)
+            around = await self._load_circumstances(connection, now)
             presets = await connection.fetch(SQL.load_presets, SYSTEM_USER_ID, None, None)
             totals = await connection.fetch(SQL.load_totals, SYSTEM_USER_ID, seen_after)
             histories = await self._load_histories(connection, now)
             sort = partial(sort_out, presets, totals, histories, now)
             found = await asyncio.to_thread(sort) if len(presets) > IN_THREAD_FROM else sort()
             members: list[asyncpg.Record] = []
-            hearing_since = await connection.fetchval(SQL.find_hearing_since, seen_after)
             if found.preset_ids or any(row["preset_id"] is None for row in totals):
                 members = await connection.fetch(
                     SQL.load_members, SYSTEM_USER_ID, seen_after, found.preset_ids
                 )
         return PoolSnapshot(
             taken_at=now,
-            paused=paused,
+            paused=around["is_paused"],
             presets=found.presets,
             members=tuple(map(read_member, members)),
             histories=found.histories,
             resting=found.resting,
-            hearing_since=hearing_since,
-            foreign_organization_ids=foreign_organizations(
-                presets, [row["organization_id"] for row in joined]
-            ),
+            hearing_since=around["hearing_since"],
+            foreign_organization_ids=foreign_organizations(presets, around["organization_ids"]),
         )
+
+    async def _load_circumstances(self, connection: Connection, now: datetime) -> asyncpg.Record:
+        row = await connection.fetchrow(
+            SQL.load_circumstances, SYSTEM_USER_ID, now - self._agent_timeout
+        )
+        assert row is not None
+        return row
 
     async def _load_histories(
         self, connection: Connection, now: datetime

@@ -56,10 +56,13 @@ WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
   AND ($3::uuid[] IS NULL OR w.preset_id = ANY ($3) OR w.preset_id IS NULL)
 ORDER BY w.preset_id, w.created_at, w.id;
 
--- name: find_hearing_since
--- Since when gateways have reported without a gap; no row if they do not.
--- $1 reports after this are up to now
-SELECT (value #>> '{}')::timestamptz FROM settings WHERE name = 'gateways_heard_since' AND updated_at > $1;
+-- name: load_circumstances
+-- What holds for all pools at once: whether they are paused, since when gateways have reported without a gap (null if they do not), and
+-- which organizations the pool's user belongs to.
+-- $1 the pool's user, $2 reports after this are up to now
+SELECT coalesce((SELECT value = 'true'::jsonb FROM settings WHERE name = 'reconciliation_paused'), false) AS is_paused,
+       (SELECT (value #>> '{}')::timestamptz FROM settings WHERE name = 'gateways_heard_since' AND updated_at > $2) AS hearing_since,
+       ARRAY(SELECT organization_id FROM organization_members WHERE user_id = $1) AS organization_ids;
 
 -- name: load_histories
 -- How creations of active pools ended, if any went wrong: the first build failed, the member was deleted as never ready, or the pool has
@@ -137,11 +140,6 @@ SELECT preset_id, max(greatest(applied_at, proven_at)) AS proven_at,
        array_agg(lost_at ORDER BY lost_at, created_at) FILTER (WHERE is_loss) AS lost_ats
 FROM fates GROUP BY preset_id HAVING bool_or(is_loss);
 
--- name: list_joined_organizations
--- Which organizations a user belongs to.
--- $1 the pool's user
-SELECT organization_id FROM organization_members WHERE user_id = $1;
-
 -- name: join_organizations
 -- Makes a user a member without roles, where it is not one.
 -- $1 organizations, $2 the pool's user, $3 now
@@ -158,10 +156,6 @@ JOIN workspace_builds b ON b.workspace_id = w.id AND b.number = 1
 JOIN jobs j ON j.id = b.job_id AND j.finished_at IS NOT NULL
 WHERE w.preset_id = ANY ($1::uuid[]) AND w.born_in_pool
 ORDER BY w.preset_id, j.finished_at DESC;
-
--- name: is_paused
--- Whether reconciliation is paused everywhere.
-SELECT coalesce((SELECT value = 'true'::jsonb FROM settings WHERE name = 'reconciliation_paused'), false);
 
 -- name: set_paused
 -- Pauses or resumes reconciliation everywhere.
