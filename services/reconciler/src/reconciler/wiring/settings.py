@@ -9,14 +9,15 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
+from bus.access import NatsAccess
 from reconciler.store.cipher import StateCipher, cipher_from_text
 from svckit.errors import InvalidArgument, StartFailed
-from svckit.settings import ServiceSettings
+from svckit.nats_settings import NatsSettings
 
 __all__ = ["ReconcilerSettings"]
 
 
-class ReconcilerSettings(ServiceSettings):
+class ReconcilerSettings(NatsSettings):
     """The control plane's settings."""
 
     service: ClassVar[str] = "reconciler"
@@ -30,9 +31,6 @@ class ReconcilerSettings(ServiceSettings):
     database_pool_max: int = Field(
         default=16, ge=4, le=500, description="Connections to Postgres; the pool loop takes half"
     )
-    nats_url: SecretStr = Field(
-        default=SecretStr("nats://127.0.0.1:4222"), description="The NATS server"
-    )
     agent_url: str = Field(
         default="http://127.0.0.1:7443",
         description="Where agents find their gateway, as templates see it",
@@ -44,7 +42,10 @@ class ReconcilerSettings(ServiceSettings):
     allow_plain_state: bool = Field(
         default=False, description="Store tfstate, and the secrets in it, in clear without a key"
     )
-    migrate: bool = Field(default=True, description="Bring the schema up to date before serving")
+    migrate: bool = Field(
+        default=True,
+        description="Bring the schema up to date before serving; if not, refuse an older one",
+    )
     migrate_post: bool = Field(
         default=False,
         description="Also take the steps that older replicas could not bear, once none is left",
@@ -153,3 +154,13 @@ class ReconcilerSettings(ServiceSettings):
             ) from error
         except InvalidArgument as error:
             raise StartFailed(f"{error.message} ({self.state_key_file})") from error
+
+    def nats_access(self) -> NatsAccess:
+        """Who this service is to NATS, and whom it trusts there."""
+        return NatsAccess(
+            credentials_file=self.nats_credentials_file,
+            nkey_file=self.nats_nkey_file,
+            ca_file=self.nats_ca_file,
+            cert_file=self.nats_cert_file,
+            key_file=self.nats_key_file,
+        )
