@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from datetime import UTC
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -15,9 +15,10 @@ from reconciler.core.pools import PoolHealth, PoolSettings
 from reconciler.loops.hints import BusHints
 from reconciler.rpc.pools import PoolServicer
 from svckit.auth import current_principal
-from svckit.errors import FailedPrecondition
+from svckit.errors import FailedPrecondition, InvalidArgument
 from testkit.pool_world import PoolWorld, RecordedHints, new_ids
 from warmpool.control.v1 import pools_pb2 as pb
+from warmpool.control.v1.templates_pb2 import Schedule
 
 pytestmark = pytest.mark.integration
 
@@ -118,3 +119,34 @@ async def test_a_deletion_that_failed_is_shown(world: PoolWorld) -> None:
     servicer = a_servicer(world, RecordedHints())
     (pool,) = (await servicer.ListPools(pb.ListPoolsRequest(), None)).pools
     assert (pool.deleting, pool.delete_failed, pool.eligible) == (1, 1, 0)
+
+
+async def test_a_schedule_is_explained_across_a_change_of_the_clocks(world: PoolWorld) -> None:
+    world.clock.set(datetime(2027, 3, 26, 12, tzinfo=UTC))
+    request = pb.ExplainScheduleRequest(
+        schedules=[Schedule(cron="* 1-3 * * 0", instances=5)],
+        timezone="Europe/Berlin",
+        instances=1,
+        windows=2,
+    )
+    answer = await a_servicer(world, RecordedHints()).ExplainSchedule(request, None)
+    windows = [
+        (w.starts_at.ToDatetime(tzinfo=UTC), w.ends_at.ToDatetime(tzinfo=UTC), w.instances)
+        for w in answer.windows
+    ]
+    assert answer.desired_now == 1
+    opens, closes = (datetime(2027, 3, 28, hour, tzinfo=UTC) for hour in (0, 2))
+    assert windows == [(world.clock.now(), opens, 1), (opens, closes, 5)]
+    assert [bool(window.note) for window in answer.windows] == [False, True]
+
+
+async def test_schedules_that_overlap_are_refused_with_the_clash(world: PoolWorld) -> None:
+    request = pb.ExplainScheduleRequest(
+        schedules=[
+            Schedule(cron="* 8-18 * * 1-5", instances=5),
+            Schedule(cron="* 18-20 1 * *", instances=2),
+        ]
+    )
+    with pytest.raises(InvalidArgument, match="are both open on") as raised:
+        await a_servicer(world, RecordedHints()).ExplainSchedule(request, None)
+    assert (raised.value.reason, raised.value.field) == ("SCHEDULE_INVALID", "schedules")
