@@ -232,7 +232,7 @@ async def test_misses_and_jobs_are_counted(
     assert (result.presets_total, result.presets_reconciled) == (1, 1)
 
 
-async def test_a_pass_is_a_span_that_says_what_it_did(
+async def test_a_pass_is_a_trace_that_says_what_it_did(
     world: PoolWorld, telemetry: Telemetry, instruments: PoolMetrics
 ) -> None:
     provider = trace.get_tracer_provider()
@@ -240,9 +240,9 @@ async def test_a_pass_is_a_span_that_says_what_it_did(
     exporter = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     await a_pool_loop(world, instruments).run_once()
-    (span,) = exporter.get_finished_spans()
-    assert span.name == "pool.pass"
-    assert span.attributes == {
+    *parts, whole = exporter.get_finished_spans()
+    assert whole.name == "pool.pass"
+    assert whole.attributes == {
         "pool.is_leader": True,
         "pool.presets_total": 1,
         "pool.presets_reconciled": 1,
@@ -251,6 +251,15 @@ async def test_a_pass_is_a_span_that_says_what_it_did(
         "pool.cancelled": 0,
         "pool.failed": 0,
     }
+    assert [(part.name, dict(part.attributes or {})) for part in parts] == [
+        ("pool.snapshot", {}),
+        ("pool.plan", {}),
+        (
+            "pool.action",
+            {"pool.action": "CreatePrebuild", "pool.preset_id": str(world.preset_id)},
+        ),
+    ]
+    assert whole.context is not None
+    assert {part.parent.span_id for part in parts if part.parent} == {whole.context.span_id}
     (traceparent,) = await world.fetch("SELECT DISTINCT traceparent FROM jobs WHERE is_system")
-    assert span.context is not None
-    assert f"-{span.context.trace_id:032x}-" in str(traceparent["traceparent"])
+    assert f"-{whole.context.trace_id:032x}-" in str(traceparent["traceparent"])
