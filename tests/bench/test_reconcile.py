@@ -258,6 +258,7 @@ async def run_figure(
             other.cancel()
     assert (result.presets_total, result.presets_reconciled) == (presets, disturbed)
     assert (result.created, result.deleted, result.failed) == (disturbed, disturbed, 0)
+    assert installation.database.peak <= installation.loop.concurrency + readers
     return Figure(
         scenario=scenario,
         presets=presets,
