@@ -142,3 +142,22 @@ async def test_a_pool_that_is_not_there_is_not_found(cli: Cli, control: FakeCont
     ran = await cli("pool", "show", "demo", "Tiny")
 
     assert (ran.code, ran.err.splitlines()[0]) == (5, "error: template demo has no pool Tiny")
+
+
+async def test_the_list_says_which_pools_wait_for_somebody_and_why(
+    cli: Cli, control: FakeControl
+) -> None:
+    pools = [
+        a_pool(preset_id="2", preset_name="Large", health=LIMITED, stop_reason="it broke"),
+        a_pool(preset_id="3", preset_name="Small", paused=True, paused_by="ada", paused_at=at(0)),
+        a_pool(),
+    ]
+    control.on("ListPools", ListPoolsResponse(pools=pools))
+
+    ran = await cli("pool", "list")
+
+    told = [line for line in ran.out.splitlines() if ": " in line]
+    assert [line.split(" ", 2)[:2] for line in told] == [
+        ["demo/Large:", "it"],
+        ["demo/Small:", "paused"],
+    ]

@@ -26,7 +26,7 @@ from warmpool_cli.errors import NotFound
 from warmpool_cli.flows.streams import Patience, read_stream
 from warmpool_cli.invocation import Invocation, add_command
 from warmpool_cli.output import as_json
-from warmpool_cli.render.pool import members_table, pool_facts
+from warmpool_cli.render.pool import members_table, pool_facts, stopped_pools
 from warmpool_cli.render.tables import facts_table, pool_state, pools_table, unready
 from warmpool_cli.render.words import counted
 
@@ -76,6 +76,8 @@ async def list_pools(
         call.output.say(f"No pools{of}. A template's preset with prebuilds makes one.")
     else:
         call.output.draw(pools_table(answer.pools, call.clock.now()))
+    for line in stopped_pools(answer.pools, call.clock.now()):
+        call.output.say(line, style="yellow")
     if answer.reconciliation_paused:
         call.output.say(PAUSED_NOTE, style="yellow")
 

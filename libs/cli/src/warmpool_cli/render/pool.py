@@ -12,7 +12,7 @@ from warmpool.control.v1.workspaces_pb2 import Workspace
 from warmpool_cli.render.tables import agent_words, build_words, plain_table, pool_state, unready
 from warmpool_cli.render.words import counted, local_time, since
 
-__all__ = ["members_table", "pool_facts"]
+__all__ = ["members_table", "pool_facts", "stopped_pools"]
 
 
 def pool_facts(pool: Pool, now: datetime, *, is_all_paused: bool) -> list[tuple[str, str]]:
@@ -40,6 +40,14 @@ def pool_facts(pool: Pool, now: datetime, *, is_all_paused: bool) -> list[tuple[
     if pool.last_error:
         facts.append(("last error", pool.last_error))
     return facts
+
+
+def stopped_pools(pools: Iterable[Pool], now: datetime) -> Iterator[str]:
+    """One line for each pool that makes nothing until somebody acts, with the cause."""
+    for pool in pools:
+        if pool.health != PoolHealth.POOL_HEALTH_HEALTHY or pool.paused_by:
+            reason = next(_reasons(pool, now, is_all_paused=False))
+            yield f"{pool.template_name}/{pool.preset_name}: {reason}"
 
 
 def members_table(members: Iterable[Workspace], now: datetime) -> Table:
