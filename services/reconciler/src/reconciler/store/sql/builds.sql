@@ -141,7 +141,7 @@ UPDATE claims SET error = $2 WHERE workspace_id = $1 AND built_at IS NULL;
 -- Stops a pool whose template or values no retry can mend, and tells its admins, once.
 -- $1 preset, $2 message, $3 now
 WITH refused AS (
-    UPDATE presets SET health = 'validation_failed' WHERE id = $1 AND health <> 'validation_failed' RETURNING id, template_version_id
+    UPDATE presets SET health = 'validation_failed', stop_reason = $2 WHERE id = $1 AND health <> 'validation_failed' RETURNING id, template_version_id
 )
 INSERT INTO notifications (key, organization_id, kind, message, created_at)
 SELECT 'pool.validation_failed/' || refused.id, t.organization_id, 'pool.validation_failed', $2, $3
