@@ -17,7 +17,7 @@ from reconciler.core.hints import Hints
 from reconciler.core.names import check_name, make_name
 from reconciler.core.parameters import require_valid
 from reconciler.core.pools import PoolMiss, PoolSnapshot, explain_pool_miss
-from reconciler.core.presets import PresetChoice, differs_in_immutable, match_preset
+from reconciler.core.presets import PresetChoice, match_preset, validate_parameters
 from reconciler.core.views import WorkspaceView
 from reconciler.store.claims import Claimer, NewIds, PastRequest, Wanted, WorkspaceMaker
 from reconciler.store.offers import Offer, Offers
@@ -224,9 +224,10 @@ def _make_plan(request: Request, offer: Offer) -> _Plan:
     in_pool = preset is not None and preset.instances is not None and offer.template.is_active
     is_fixed = False
     if in_pool and preset is not None and given != preset.parameters:
-        # Every member was built with the preset's values and the defaults.
+        # Every member was built with the preset's values and the defaults. What is wrong with these
+        # values only after those can never change, or not in that direction.
         built = require_valid(offer.parameters, preset.parameters)
-        is_fixed = bool(differs_in_immutable(offer.parameters, values, built))
+        is_fixed = bool(validate_parameters(offer.parameters, given, built).problems)
     return _Plan(
         template=offer.template,
         version_id=version_id,
