@@ -60,6 +60,8 @@ async def start() -> AsyncGenerator[Callable[..., Awaitable[tuple[GrpcServer, in
             tls: TlsSettings | None = None,
             reflection: bool = False,
             unary_seconds_max: float = 30.0,
+            options: tuple[tuple[str, int], ...] = (),
+            health_listen: str = "",
         ) -> tuple[GrpcServer, int]:
             get_system = grpc.unary_unary_rpc_method_handler(
                 unary,
@@ -84,6 +86,8 @@ async def start() -> AsyncGenerator[Callable[..., Awaitable[tuple[GrpcServer, in
                 tls,
                 reflection,
                 unary_seconds_max=unary_seconds_max,
+                options=options,
+                health_listen=health_listen,
             )
             port = await server.start()
             stack.push_async_callback(server.stop, 0)

@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import nats.errors
+import nkeys
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from bus._disturbances import Disturbances
 from bus._pending import PendingMessages
+from bus.access import NatsAccess
 from bus.api import (
     PENDING_MAX,
     Bus,
@@ -38,7 +38,7 @@ from bus.api import (
 )
 from bus.errors import BusUnavailable
 
-__all__ = ["NatsBus", "connect_nats"]
+__all__ = ["NatsAccess", "NatsBus", "connect_nats"]
 
 FIRST_CONNECT_SECONDS: Final = (
     2.0  # how long a service waits at its start before it goes on without
@@ -51,6 +51,8 @@ PING_INTERVAL_SECONDS: Final = 10  # with two unanswered pings: a silent death i
 OUTSTANDING_PINGS_MAX: Final = 2
 # What one read from the socket can put into nats-py's own queue before ours gets a turn.
 LIBRARY_PENDING_MAX: Final = 65_536
+
+_REFUSED: Final = "permissions violation"
 
 Failure = nats.errors.Error | OSError | TimeoutError
 
@@ -95,13 +97,11 @@ class _Listener:
 class NatsBus(Bus):
     """A bus at one NATS server or cluster. Made by `connect_nats`."""
 
-    def __init__(
-        self, url: str, *, name: str, credentials: Path | None, tls: ssl.SSLContext | None
-    ) -> None:
+    def __init__(self, url: str, *, name: str, access: NatsAccess, ping_seconds: float) -> None:
         self._servers = [part.strip() for part in url.split(",")]
         self._name = name
-        self._credentials = credentials
-        self._tls = tls
+        self._access = access
+        self._ping_seconds = ping_seconds
         self._client: Client | None = None  # set while its subscriptions are attached
         self._listeners: list[_Listener] = []
         self._disturbances = Disturbances()
@@ -109,6 +109,7 @@ class NatsBus(Bus):
         self._keeper = asyncio.TaskGroup()
         self._keeper_task: asyncio.Task[None] | None = None
         self._last_failure = "no connection yet"
+        self._last_refusal = ""
 
     @property
     def connected(self) -> bool:
@@ -122,6 +123,13 @@ class NatsBus(Bus):
     def last_failure(self) -> str:
         """The kind of the last failure, for logs; never carries credentials."""
         return self._last_failure
+
+    @property
+    def last_refusal(self) -> str:
+        """What the server said when it last refused a publish or a subscription, to which it
+        answers late or never; "" if it has not.
+        """
+        return self._last_refusal
 
     async def publish(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None
@@ -205,7 +213,7 @@ class NatsBus(Bus):
                 self._first_connect.set()
                 self._disturbances.report()
                 await closed.wait()
-            except (nats.errors.Error, OSError, TimeoutError) as error:
+            except (nats.errors.Error, OSError, TimeoutError, nkeys.NkeysError) as error:
                 self._note(error)
             finally:
                 self._client = None
@@ -213,6 +221,14 @@ class NatsBus(Bus):
             await asyncio.sleep(RECONNECT_WAIT_SECONDS)
 
     async def _connect(self, client: Client, closed: asyncio.Event) -> None:
+        access = self._access
+        tls = access.tls()
+
+        async def on_disconnected() -> None:
+            if tls is not None:  # nats-py reconnects by itself with the same context
+                with contextlib.suppress(OSError):
+                    access.renew(tls)
+
         async def on_closed() -> None:
             closed.set()
 
@@ -234,10 +250,12 @@ class NatsBus(Bus):
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # pyright: ignore[reportArgumentType]
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            ping_interval=PING_INTERVAL_SECONDS,
+            ping_interval=self._ping_seconds,  # pyright: ignore[reportArgumentType]
             max_outstanding_pings=OUTSTANDING_PINGS_MAX,
-            user_credentials=str(self._credentials) if self._credentials else None,
-            tls=self._tls,
+            user_credentials=str(access.credentials_file) if access.credentials_file else None,
+            nkeys_seed=str(access.nkey_file) if access.nkey_file else None,
+            tls=tls,
+            disconnected_cb=on_disconnected,
             closed_cb=on_closed,
             reconnected_cb=on_reconnected,
             error_cb=on_error,
@@ -245,6 +263,8 @@ class NatsBus(Bus):
 
     def _note(self, error: Exception) -> None:
         self._last_failure = type(error).__name__
+        if _REFUSED in (text := str(error).lower()):
+            self._last_refusal = text.removeprefix("nats: ")
 
     def _require_client(self) -> Client:
         if self._keeper_task is None:
@@ -274,13 +294,21 @@ async def _close_quietly(client: Client) -> None:
 
 
 async def connect_nats(
-    url: str, *, name: str, credentials: Path | None = None, tls: ssl.SSLContext | None = None
+    url: str,
+    *,
+    name: str,
+    access: NatsAccess | None = None,
+    ping_seconds: float = PING_INTERVAL_SECONDS,
 ) -> NatsBus:
     """A bus at `url`, or at several separated by commas; `name` is shown by the server.
 
     Returns within a few seconds, connected or not; from then on it keeps trying for ever.
-    `credentials` is a NATS credentials file.
+    Without `access` the URL says who it is, and whom to trust. Raises AccessInvalid if one of its
+    files is no good; one that turns bad later is looked at again until it is mended. A connection
+    that answers no ping is given up after about three times `ping_seconds`.
     """
-    bus = NatsBus(url, name=name, credentials=credentials, tls=tls)
+    access = access or NatsAccess()
+    access.check()
+    bus = NatsBus(url, name=name, access=access, ping_seconds=ping_seconds)
     await bus.start()
     return bus

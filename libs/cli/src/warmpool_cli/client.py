@@ -24,6 +24,30 @@ __all__ = ["CALL_TIMEOUT_SECONDS", "Client", "open_client"]
 
 CALL_TIMEOUT_SECONDS = 30.0
 """How long one call may take; streams that follow something have no end of their own."""
+# What reads; and what creates a workspace, because every such request of ours has an id.
+_REPEATABLE = (
+    "warmpool.control.v1.SystemService",
+    *(
+        f"warmpool.control.v1.{method}"
+        for method in (
+            "TemplateService/ListTemplates",
+            "TemplateService/GetTemplate",
+            "TemplateService/ListTemplateVersions",
+            "TemplateService/GetTemplateVersion",
+            "PeopleService/ListUsers",
+            "PeopleService/ListTokens",
+            "PeopleService/ListOrganizations",
+            "PeopleService/ListMembers",
+            "PeopleService/ListKeys",
+            "PeopleService/ListAudit",
+            "PoolService/ListPools",
+            "PoolService/ExplainSchedule",
+            "WorkspaceService/CreateWorkspace",
+            "WorkspaceService/GetWorkspace",
+            "WorkspaceService/ListWorkspaces",
+        )
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +68,13 @@ async def open_client(connection: Connection) -> AsyncGenerator[Client]:
     """Opens a channel for as long as the block runs; a failed call leaves it as a CliError."""
     tls = ClientTls(ca_file=connection.ca_file) if connection.ca_file else None
     try:
-        channel = open_channel(connection.address, token=connection.token, tls=tls)
+        channel = open_channel(
+            connection.address,
+            token=connection.token,
+            tls=tls,
+            spread=True,
+            repeatable=_REPEATABLE,
+        )
     except (ValueError, StartFailed) as error:
         raise UsageInvalid(
             str(error), "give an https:// address with a readable --ca-file, or neither"

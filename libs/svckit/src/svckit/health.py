@@ -13,7 +13,10 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2
 
-__all__ = ["SERVICE_NAME", "Health"]
+from svckit.addresses import parse_listen
+from svckit.errors import StartFailed
+
+__all__ = ["SERVICE_NAME", "Health", "serve_probes"]
 
 SERVICE_NAME = "grpc.health.v1.Health"
 
@@ -29,6 +32,8 @@ class Health:
         """Know no name."""
         self._states: dict[str, _Response.ServingStatus] = {}
         self._changed = asyncio.Event()
+        self.watchers = 0
+        """How many callers are told of every change."""
 
     def set(self, name: str, serving: bool) -> None:
         """Say whether `name` serves, and wake who watches."""
@@ -58,10 +63,31 @@ class Health:
 
     async def _watch(self, request: _Request, context: _Context) -> None:
         told: _Response.ServingStatus | None = None
-        while True:
-            changed = self._changed
-            state = self._states.get(request.service, _Response.SERVICE_UNKNOWN)
-            if state != told:
-                await context.write(_Response(status=state))
-                told = state
-            await changed.wait()
+        self.watchers += 1
+        try:
+            while True:
+                changed = self._changed
+                state = self._states.get(request.service, _Response.SERVICE_UNKNOWN)
+                if state != told:
+                    await context.write(_Response(status=state))
+                    told = state
+                await changed.wait()
+        finally:
+            self.watchers -= 1
+
+
+async def serve_probes(health: Health, listen: str) -> tuple[grpc.aio.Server, int]:
+    """A server of `health` and nothing else, in plain text, and its port.
+
+    For probes that speak no TLS, such as those of Kubernetes. What it tells is no secret. Raises
+    StartFailed for an unusable address.
+    """
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    health.register(server)
+    try:
+        parse_listen(listen)
+        port = server.add_insecure_port(listen)
+    except (RuntimeError, ValueError) as error:
+        raise StartFailed(f"cannot answer probes on {listen}: {error}") from error
+    await server.start()
+    return server, port

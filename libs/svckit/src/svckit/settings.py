@@ -51,6 +51,11 @@ class ServiceSettings(BaseSettings):
     listen: str = Field(
         default="127.0.0.1:0", description="host:port of the gRPC server; port 0: any free"
     )
+    health_listen: str = Field(
+        default="",
+        description="host:port for health checks alone, in plain text whatever TLS says, for"
+        ' probes that speak no TLS; "" for none',
+    )
     metrics_listen: str = Field(
         default="127.0.0.1:0", description='host:port of Prometheus metrics; "" for none'
     )
@@ -84,7 +89,7 @@ class ServiceSettings(BaseSettings):
         """Take arguments only: `parse_settings` reads the sources and knows which one was wrong."""
         return (init_settings,)
 
-    @field_validator("listen", "metrics_listen")
+    @field_validator("listen", "health_listen", "metrics_listen")
     @classmethod
     def _check_address(cls, value: str) -> str:
         if value:

@@ -18,11 +18,13 @@ from opentelemetry.metrics import NoOpMeter
 
 from agentgw.core.admission import Admission, AdmissionLimits
 from agentgw.core.frames import Reconnect
+from agentgw.core.heartbeats import HeartbeatPace
 from agentgw.core.liveness import LivenessBook, LivenessReport
 from agentgw.core.records import Phase, ReinitRecord
 from agentgw.core.session_book import Lane, SessionBook
 from agentgw.core.verdicts import AgentCheck, Deliver, Verdict
 from agentgw.loops.drain import drain_sessions
+from agentgw.loops.heartbeats import HeartbeatLoop
 from agentgw.loops.hints import HintReader
 from agentgw.loops.reader import CheckReader
 from agentgw.loops.recorder import Recorder
@@ -152,7 +154,7 @@ class _Gateway:
         clock, entropy = world.clock, world.chance
         records = PendingRecords(metrics)
         self.sessions = Sessions(
-            heartbeat_seconds=20.0,
+            pace=HeartbeatPace(20.0),
             admission=Admission(LIMITS),
             liveness=LivenessBook(refresh_seconds=15.0, grace_seconds=2.0, agents_max=1000),
             records=records,
@@ -172,6 +174,7 @@ class _Gateway:
             self.hints.run,
             self.hints.run_disturbances,
             *(reader.run for reader in readers),
+            HeartbeatLoop(self.sessions, clock=clock).run,
             sweeper.run,
             recorder.run,
         ]
@@ -309,7 +312,7 @@ class GatewayWorld:
                 watchers = [
                     group.create_task(_fail_on(signal)) for signal in (gateway.crashed, vanish)
                 ]
-                while (frame := await session.next_frame()) is not None:
+                while (frame := await session.next_frame(gateway.sessions.heartbeat)) is not None:
                     if isinstance(frame, Deliver):
                         delivered = frame
                     elif isinstance(frame, Reconnect):

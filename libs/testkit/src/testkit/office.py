@@ -97,8 +97,9 @@ class OneByOne:
 class Office:
     """The installation, and ways to call it as anybody."""
 
-    def __init__(self, world: PoolWorld, stack: AsyncExitStack) -> None:
+    def __init__(self, world: PoolWorld, hints: BusHints, stack: AsyncExitStack) -> None:
         self.world = world
+        self.hints = hints
         self.port = 0
         self._stack = stack
 
@@ -228,7 +229,7 @@ async def serve_office(world: PoolWorld) -> AsyncGenerator[Office]:
         authorizer,
     )
     async with AsyncExitStack() as stack:
-        office = Office(world, stack)
+        office = Office(world, hints, stack)
         office.port = await server.start()
         try:
             yield office

@@ -37,7 +37,7 @@ from warmpool_cli.local.environment import LocalSettings
 from warmpool_cli.local.layout import Layout
 from warmpool_cli.local.system import run_local_system
 
-__all__ = ["SWEEP_SECONDS", "RunningSystem", "run_system"]
+__all__ = ["SHORT_PAUSES", "SWEEP_SECONDS", "RunningSystem", "run_system"]
 
 SWEEP_SECONDS = 2.0
 """How often the gateway looks at every waiting agent, whether or not it was told anything."""
@@ -45,7 +45,7 @@ CALL_SECONDS = 20.0
 IMPORT_SECONDS = 30.0
 RUNS_FILE = "runs.log"
 
-_SHORT_PAUSES: Mapping[str, Mapping[str, str]] = {
+SHORT_PAUSES: Mapping[str, Mapping[str, str]] = {
     "reconciler": {
         "WARMPOOL_RECONCILER_RECONCILE_TICK_SECONDS": "1",
         "WARMPOOL_RECONCILER_AGENT_TIMEOUT_SECONDS": "10",
@@ -243,7 +243,7 @@ async def run_system(
         report=lambda _step, _seconds: None,
         note=lambda _line: None,
         service_environ={
-            name: {**_SHORT_PAUSES.get(name, {}), **(extra or {}).get(name, {})}
+            name: {**SHORT_PAUSES.get(name, {}), **(extra or {}).get(name, {})}
             for name in ("reconciler", "provisionerd", "agentgw")
         },
     ) as local:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc.aio
@@ -46,16 +45,20 @@ class AgentServicer(AgentServiceServicer):
         self._liveness = liveness
         self._liveness_ms = int(liveness_seconds * 1000)
 
-    async def WaitForReinit(
+    async def WaitForReinit(  # pyright: ignore[reportIncompatibleMethodOverride] -- see below
         self, request: agent_pb2.WaitForReinitRequest, context: Context
-    ) -> AsyncIterator[agent_pb2.WaitForReinitResponse]:
-        """Holds the stream until there is something to tell."""
+    ) -> None:
+        """Holds the stream until there is something to tell.
+
+        It writes rather than yields: a generator per stream would cost memory and a hop per frame.
+        """
         session = self._sessions.open(
             current_token_hash(), last_applied_claim_id=decode_last_applied(request)
         )
+        heartbeat = self._sessions.heartbeat
         try:
-            while (frame := await session.next_frame()) is not None:
-                yield encode_frame(frame)
+            while (frame := await session.next_frame(heartbeat)) is not None:
+                await context.write(encode_frame(frame))
         finally:
             self._sessions.close(session)
 

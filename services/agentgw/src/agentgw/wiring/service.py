@@ -26,14 +26,18 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
     """Serves until `group.stopping` is set, then drains. The loops end before what they use."""
     try:
         channel = open_channel(
-            settings.reconciler_address, token=settings.read_key(), tls=settings.reconciler_tls()
+            settings.reconciler_address,
+            token=settings.read_key(),
+            tls=settings.reconciler_tls(),
+            spread=True,
+            repeatable=["warmpool.gateway.v1.GatewayService"],
         )
     except ValueError as error:
         raise StartFailed(f"reconciler_address: {error}") from error
     bus = await connect_nats(
         settings.nats_url.get_secret_value(),
         name=f"{settings.service}/{os.getpid()}",
-        credentials=settings.nats_credentials_file,
+        access=settings.nats_access(),
     )
     try:
         gateway = Gateway(

@@ -32,7 +32,12 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
     jobs_dir = data_dir / "jobs"
     provisioners = build_provisioners(settings)
     server = GrpcServer(
-        settings.listen, (), _NobodyMay(), settings.tls(), reflection=settings.reflection
+        settings.listen,
+        (),
+        _NobodyMay(),
+        settings.tls(),
+        reflection=settings.reflection,
+        health_listen=settings.health_listen,
     )
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,6 +46,7 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
                 settings.reconciler_address,
                 token=KeyFile(settings.key_file),
                 tls=settings.reconciler_tls(),
+                spread=True,
             )
             port = await server.start()
             server.set_serving(False)

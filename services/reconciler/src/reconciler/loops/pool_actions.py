@@ -25,6 +25,7 @@ from reconciler.core.pools import (
     MarkHealthy,
     PoolHealth,
     PoolSnapshot,
+    describe_hard_limit,
 )
 from reconciler.store.claims import NewIds
 from reconciler.store.pools import CreationFence, Pools
@@ -122,8 +123,8 @@ class _Run:
                 self.tally.cancelled += await self._pools.cancel_creations(
                     workspace_ids, self._clock.now()
                 )
-            case MarkHardLimited(preset_id=preset_id, failure_count=count):
-                await self._mark_hard_limited(preset_id, count)
+            case MarkHardLimited():
+                await self._mark_hard_limited(action)
             case MarkHealthy(preset_id=preset_id):
                 if await self._pools.mark_health(
                     preset_id, PoolHealth.HEALTHY, message="", now=self._clock.now()
@@ -160,12 +161,19 @@ class _Run:
             self._hints.workspace_changed(action.workspace_id)
             self._hints.job_posted(queued.organization_id, queued.job_id, queued.provisioner_type)
 
-    async def _mark_hard_limited(self, preset_id: UUID, count: int) -> None:
-        message = f"{count} builds in a row failed; the pool stopped until it is resumed"
+    async def _mark_hard_limited(self, action: MarkHardLimited) -> None:
         if await self._pools.mark_health(
-            preset_id, PoolHealth.HARD_LIMITED, message=message, now=self._clock.now()
+            action.preset_id,
+            PoolHealth.HARD_LIMITED,
+            message=describe_hard_limit(action.failure_count, is_by_losses=action.is_by_losses),
+            now=self._clock.now(),
         ):
-            LOG.error("a pool reached its hard limit", preset_id=str(preset_id), count=count)
+            LOG.error(
+                "a pool reached its hard limit",
+                preset_id=str(action.preset_id),
+                count=action.failure_count,
+                reason="losses" if action.is_by_losses else "failures",
+            )
 
     def _ids(self) -> NewIds:
         return NewIds(

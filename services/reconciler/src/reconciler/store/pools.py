@@ -21,14 +21,14 @@ from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import JobStatus
 from reconciler.core.notifications.keys import once_key
 from reconciler.core.notifications.kinds import Kind
-from reconciler.core.pools import PoolHealth, PoolSnapshot
+from reconciler.core.pools import BuildHistory, PoolHealth, PoolSnapshot
 from reconciler.store.audit import insert_audit
 from reconciler.store.claims import NewIds, Wanted, insert_workspace
 from reconciler.store.db import Connection, Database
 from reconciler.store.events import tell_of_pool
 from reconciler.store.pool_rows import (
     foreign_organizations,
-    read_history,
+    read_histories,
     read_member,
     read_preset,
     sort_out,
@@ -43,6 +43,10 @@ SQL = load_queries("pools")
 BUILDS = load_queries("builds")
 IN_THREAD_FROM = 500
 """From so many presets on, rows are sorted out beside the event loop."""
+LOSSES_COUNT_FOR = 24
+"""How many lookbacks a loss counts, unless a member proves the pool before. A line of losses grows
+by one in a lookback or two at the slowest, because who is ready for longer is proven.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +101,7 @@ class Pools:
                 now - self._agent_timeout,
                 [row["id"] for row in presets] if is_part else None,
             )
-            histories = await connection.fetch(SQL.load_histories, now - self._failure_lookback)
+            histories = await self._load_histories(connection, now)
             hearing_since = await connection.fetchval(
                 SQL.find_hearing_since, now - self._agent_timeout
             )
@@ -106,7 +110,7 @@ class Pools:
             paused=paused,
             presets=tuple(map(read_preset, presets)),
             members=tuple(map(read_member, members)),
-            histories=tuple(map(read_history, histories)),
+            histories=histories,
             hearing_since=hearing_since,
         )
 
@@ -118,7 +122,7 @@ class Pools:
             joined = await connection.fetch(SQL.list_joined_organizations, SYSTEM_USER_ID)
             presets = await connection.fetch(SQL.load_presets, SYSTEM_USER_ID, None, None)
             totals = await connection.fetch(SQL.load_totals, SYSTEM_USER_ID, seen_after)
-            histories = await connection.fetch(SQL.load_histories, now - self._failure_lookback)
+            histories = await self._load_histories(connection, now)
             sort = partial(sort_out, presets, totals, histories, now)
             found = await asyncio.to_thread(sort) if len(presets) > IN_THREAD_FROM else sort()
             members: list[asyncpg.Record] = []
@@ -139,6 +143,16 @@ class Pools:
                 presets, [row["organization_id"] for row in joined]
             ),
         )
+
+    async def _load_histories(
+        self, connection: Connection, now: datetime
+    ) -> tuple[BuildHistory, ...]:
+        lookback = self._failure_lookback
+        ends = await connection.fetch(SQL.load_histories, now - lookback)
+        losses = await connection.fetch(
+            SQL.load_losses, now - LOSSES_COUNT_FOR * lookback, lookback
+        )
+        return read_histories(ends, losses)
 
     async def join_organizations(self, organization_ids: Sequence[UUID], now: datetime) -> int:
         """Makes the pool's user a member where it is not one; returns where it became one."""

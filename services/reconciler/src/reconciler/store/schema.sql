@@ -121,6 +121,7 @@ CREATE TABLE presets (
     rehearsed_at        timestamptz, -- when a claim was first planned upon a prebuild of it
     CONSTRAINT preset_name_is_unique UNIQUE (template_version_id, name)
 );
+CREATE INDEX presets_that_stopped ON presets (id) WHERE health = 'hard_limited';
 
 -- The operator's switch, by name so that it outlives a promotion. An empty preset name means all of the template.
 CREATE TABLE pool_pauses (
@@ -258,6 +259,7 @@ CREATE TABLE workspace_builds (
     CONSTRAINT build_number_is_unique UNIQUE (workspace_id, number)
 );
 CREATE INDEX builds_of_never_ready ON workspace_builds (workspace_id) WHERE reason = 'never_ready';
+CREATE INDEX builds_of_lost ON workspace_builds (created_at) WHERE reason = 'lost';
 ALTER TABLE workspaces ADD CONSTRAINT latest_build_exists FOREIGN KEY (latest_build_id) REFERENCES workspace_builds DEFERRABLE INITIALLY DEFERRED;
 
 CREATE TABLE agents (

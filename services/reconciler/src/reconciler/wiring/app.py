@@ -45,13 +45,13 @@ from reconciler.store.identity import Identities, ensure_bootstrap
 from reconciler.store.jobs import JobQueue
 from reconciler.store.lifecycle import Lifecycles
 from reconciler.store.metrics import Measures
-from reconciler.store.migrate import migrate
 from reconciler.store.notifications import NotificationQueue
 from reconciler.store.offers import Offers
 from reconciler.store.outbox import Outbox
 from reconciler.store.pools import Pools
 from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
+from reconciler.wiring.migration import prepare_schema
 from reconciler.wiring.settings import ReconcilerSettings
 from reconciler.wiring.sinks import read_sinks
 from svckit.addresses import write_port_file
@@ -74,6 +74,9 @@ from warmpool.provisioner.v1 import provisioner_pb2_grpc
 __all__ = ["serve"]
 
 LOG = get_logger(__name__)
+# Callers look their peers up when a connection ends, so this is when they find new replicas.
+# Streams are not cut: they stay on the old connection until they end by themselves.
+CONNECTION_AGE_MS_MAX = 300_000
 
 
 async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
@@ -84,7 +87,9 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
         open_database(url, pool_max=1, by_key=True) as claim_database,
     ):
         await _prepare(settings, database)
-        bus = await connect_nats(settings.nats_url.get_secret_value(), name="reconciler")
+        bus = await connect_nats(
+            settings.nats_url.get_secret_value(), name="reconciler", access=settings.nats_access()
+        )
         try:
             async with RunGroup(group.stopping) as loops:
                 await _serve(settings, database, claim_database, cipher, bus, loops)
@@ -94,9 +99,7 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
 
 async def _prepare(settings: ReconcilerSettings, database: Database) -> None:
     """Brings the schema up to date and makes sure that the first credentials exist."""
-    if settings.migrate:
-        for name in await migrate(database, post=settings.migrate_post):
-            LOG.info("a migration was applied", action="migrate", name=name)
+    await prepare_schema(settings, database)
     await ensure_bootstrap(
         database,
         owner_token_hash=_read_hash(settings.bootstrap_owner_token_file),
@@ -258,6 +261,8 @@ async def _serve(
         authorizer,
         settings.tls(),
         settings.reflection,
+        options=[("grpc.max_connection_age_ms", CONNECTION_AGE_MS_MAX)],
+        health_listen=settings.health_listen,
     )
 
     loops.start("claims", claims.run)

@@ -9,15 +9,16 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
+from bus.access import NatsAccess
 from reconciler.core.notifications.kinds import MailTls
 from reconciler.store.cipher import StateCipher, cipher_from_text
 from svckit.errors import InvalidArgument, StartFailed
-from svckit.settings import ServiceSettings
+from svckit.nats_settings import NatsSettings
 
 __all__ = ["ReconcilerSettings"]
 
 
-class ReconcilerSettings(ServiceSettings):
+class ReconcilerSettings(NatsSettings):
     """The control plane's settings."""
 
     service: ClassVar[str] = "reconciler"
@@ -31,9 +32,6 @@ class ReconcilerSettings(ServiceSettings):
     database_pool_max: int = Field(
         default=16, ge=4, le=500, description="Connections to Postgres; the pool loop takes half"
     )
-    nats_url: SecretStr = Field(
-        default=SecretStr("nats://127.0.0.1:4222"), description="The NATS server"
-    )
     agent_url: str = Field(
         default="http://127.0.0.1:7443",
         description="Where agents find their gateway, as templates see it",
@@ -45,7 +43,10 @@ class ReconcilerSettings(ServiceSettings):
     allow_plain_state: bool = Field(
         default=False, description="Store tfstate, and the secrets in it, in clear without a key"
     )
-    migrate: bool = Field(default=True, description="Bring the schema up to date before serving")
+    migrate: bool = Field(
+        default=True,
+        description="Bring the schema up to date before serving; if not, refuse an older one",
+    )
     migrate_post: bool = Field(
         default=False,
         description="Also take the steps that older replicas could not bear, once none is left",
@@ -96,10 +97,16 @@ class ReconcilerSettings(ServiceSettings):
         default=60.0, ge=0, le=86400, description="Backoff per recent failure of a pool"
     )
     pool_failure_lookback_seconds: float = Field(
-        default=3600.0, ge=1, le=604800, description="How long a failure counts"
+        default=3600.0,
+        ge=1,
+        le=604800,
+        description="How long a failure counts; who was ready for so long is no failure when lost",
     )
     pool_failure_hard_limit: int = Field(
-        default=3, ge=0, le=1000, description="Failures in a row that stop a pool; 0 never stops"
+        default=3,
+        ge=0,
+        le=1000,
+        description="Failures or waves of losses in a row that stop a pool; 0 never",
     )
     pool_never_ready_seconds: float = Field(
         default=1800.0, ge=1, le=604800, description="A prebuild not ready by then is replaced"
@@ -193,3 +200,13 @@ class ReconcilerSettings(ServiceSettings):
             ) from error
         except InvalidArgument as error:
             raise StartFailed(f"{error.message} ({self.state_key_file})") from error
+
+    def nats_access(self) -> NatsAccess:
+        """Who this service is to NATS, and whom it trusts there."""
+        return NatsAccess(
+            credentials_file=self.nats_credentials_file,
+            nkey_file=self.nats_nkey_file,
+            ca_file=self.nats_ca_file,
+            cert_file=self.nats_cert_file,
+            key_file=self.nats_key_file,
+        )

@@ -62,8 +62,8 @@ ORDER BY w.preset_id, w.created_at, w.id;
 SELECT (value #>> '{}')::timestamptz FROM settings WHERE name = 'gateways_heard_since' AND updated_at > $1;
 
 -- name: load_histories
--- How creations of active pools ended, if any went wrong: the first build failed, or the member was deleted as never ready. A job no
--- worker took, or whose worker was lost, says nothing about the pool.
+-- How creations of active pools ended, if any went wrong: the first build failed, the member was deleted as never ready, or the pool has
+-- stopped. A job no worker took, or whose worker was lost, says nothing about the pool. Looks at a pool's newest two thousand.
 -- $1 failures since then are recent
 WITH troubled AS (
     SELECT w.preset_id
@@ -77,12 +77,16 @@ WITH troubled AS (
     FROM workspace_builds n
     JOIN workspaces w ON w.id = n.workspace_id AND w.born_in_pool
     WHERE n.reason = 'never_ready'
+    UNION
+    SELECT id FROM presets WHERE health = 'hard_limited'
 ), ends AS (
-    SELECT w.preset_id, w.created_at, coalesce(d.created_at, j.finished_at) AS ended_at, j.status = 'failed' OR d.created_at IS NOT NULL AS failed
+    SELECT p.id AS preset_id, w.created_at, coalesce(d.created_at, j.finished_at) AS ended_at, j.status = 'failed' OR d.created_at IS NOT NULL AS failed
     FROM troubled
     JOIN presets p ON p.id = troubled.preset_id AND p.instances IS NOT NULL
     JOIN templates t ON t.active_version_id = p.template_version_id AND t.deleted_at IS NULL
-    JOIN workspaces w ON w.preset_id = p.id AND w.born_in_pool
+    CROSS JOIN LATERAL (
+        SELECT id, created_at FROM workspaces WHERE preset_id = p.id AND born_in_pool ORDER BY created_at DESC LIMIT 2000
+    ) w
     JOIN workspace_builds b ON b.workspace_id = w.id AND b.number = 1
     JOIN jobs j ON j.id = b.job_id AND j.status IN ('failed', 'succeeded') AND j.error_reason NOT IN ('NO_PROVISIONER', 'WORKER_LOST')
     LEFT JOIN LATERAL (
@@ -99,6 +103,39 @@ SELECT e.preset_id,
        max(s.last_created_at) AS last_succeeded_created_at
 FROM ends e LEFT JOIN successes s USING (preset_id)
 GROUP BY e.preset_id;
+
+-- name: load_losses
+-- Members of active pools that were ready and were lost soon after, and when a pool last proved that its members live: one was ready for
+-- long, or served a claim to the end. Looks at a pool's newest thousand, and only at pools that lost somebody lately.
+-- $1 losses since then count, $2 a member ready for so long was made well
+WITH lost AS (
+    SELECT n.workspace_id, min(n.created_at) AS lost_at FROM workspace_builds n WHERE n.reason = 'lost' AND n.created_at > $1 GROUP BY 1
+), lossy AS (
+    SELECT DISTINCT p.id
+    FROM lost
+    JOIN workspaces w ON w.id = lost.workspace_id AND w.born_in_pool
+    JOIN presets p ON p.id = w.preset_id AND p.instances IS NOT NULL
+    JOIN templates t ON t.active_version_id = p.template_version_id AND t.deleted_at IS NULL
+), fates AS (
+    SELECT lossy.id AS preset_id, w.created_at, lost.lost_at, c.applied_at,
+           CASE WHEN a.proven_at <= a.gone_at THEN a.proven_at END AS proven_at,
+           lost.lost_at IS NOT NULL AND (a.proven_at <= a.gone_at) IS NOT TRUE AS is_loss
+    FROM lossy
+    CROSS JOIN LATERAL (
+        SELECT id, created_at FROM workspaces WHERE preset_id = lossy.id AND born_in_pool ORDER BY created_at DESC LIMIT 1000
+    ) w
+    LEFT JOIN lost ON lost.workspace_id = w.id
+    LEFT JOIN claims c ON c.workspace_id = w.id
+    LEFT JOIN LATERAL (
+        SELECT CASE WHEN bool_and(first_ready_at IS NOT NULL) THEN max(first_ready_at) + $2::interval END AS proven_at,
+               min(least(last_seen_at, disconnected_at, CASE WHEN lifecycle <> 'ready' THEN lifecycle_changed_at END)) AS gone_at
+        FROM agents WHERE workspace_id = w.id
+    ) a ON true
+)
+SELECT preset_id, max(greatest(applied_at, proven_at)) AS proven_at,
+       array_agg(created_at ORDER BY lost_at, created_at) FILTER (WHERE is_loss) AS created_ats,
+       array_agg(lost_at ORDER BY lost_at, created_at) FILTER (WHERE is_loss) AS lost_ats
+FROM fates GROUP BY preset_id HAVING bool_or(is_loss);
 
 -- name: list_joined_organizations
 -- Which organizations a user belongs to.
