@@ -28,6 +28,7 @@ from reconciler.store.claims import Claimed, NewIds, Wanted
 from reconciler.store.identity import Identities, ensure_bootstrap
 from reconciler.store.lifecycle import Lifecycles
 from reconciler.store.offers import Offers
+from reconciler.store.quotas import Quotas
 from svckit.auth import hash_token
 from svckit.channel import open_channel
 from svckit.server import GrpcServer
@@ -195,7 +196,15 @@ async def serve_office(world: PoolWorld) -> AsyncGenerator[Office]:
     hints, clock, stopping = BusHints(MemoryBus()), world.clock, asyncio.Event()
     offers = Offers(world.workspaces, clock)
     creation = Creation(
-        world.maker, OneByOne(world), world.workspaces, offers, world.pools, hints, clock, new_id
+        world.maker,
+        OneByOne(world),
+        world.workspaces,
+        offers,
+        world.pools,
+        Quotas(world.database),
+        hints,
+        clock,
+        new_id,
     )
     authorizer = TokenAuthorizer(Identities(world.database), clock)
     people = PeopleServicer(world.database, clock, new_id, new_token, authorizer.forget)

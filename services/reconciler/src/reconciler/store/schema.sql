@@ -7,7 +7,8 @@ CREATE TABLE organizations (
     id          uuid PRIMARY KEY,
     name        text NOT NULL UNIQUE CONSTRAINT organization_name_is_a_label CHECK (name ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND length(name) <= 32),
     is_default  boolean NOT NULL DEFAULT false,
-    created_at  timestamptz NOT NULL
+    created_at  timestamptz NOT NULL,
+    workspaces_per_user_max integer CONSTRAINT quota_is_not_negative CHECK (workspaces_per_user_max >= 0) -- null is no limit
 );
 CREATE UNIQUE INDEX one_default_organization ON organizations (is_default) WHERE is_default;
 

@@ -49,6 +49,7 @@ from reconciler.store.notifications import NotificationQueue
 from reconciler.store.offers import Offers
 from reconciler.store.outbox import Outbox
 from reconciler.store.pools import Pools
+from reconciler.store.quotas import Quotas
 from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
 from reconciler.wiring.migration import prepare_schema
@@ -138,7 +139,9 @@ async def _serve(
     # A connection of their own: claims never wait behind the pool's churn.
     claims = ClaimBatches(WorkspaceMaker(claim_database, agent_timeout=agent_timeout), clock)
     offers = Offers(workspaces, clock)
-    creation = Creation(maker, claims, workspaces, offers, pools, hints, clock, new_id)
+    creation = Creation(
+        maker, claims, workspaces, offers, pools, Quotas(database), hints, clock, new_id
+    )
     instruments = PoolMetrics(metrics.get_meter("reconciler"))
     pool_loop = PoolLoop(
         database,

@@ -40,3 +40,7 @@ CREATE TABLE notification_preferences (
     is_on   boolean NOT NULL,
     PRIMARY KEY (user_id, kind, channel)
 );
+
+-- How many workspaces each of its people may have in an organization; null is no limit.
+ALTER TABLE organizations ADD COLUMN workspaces_per_user_max integer
+    CONSTRAINT quota_is_not_negative CHECK (workspaces_per_user_max >= 0);
