@@ -68,7 +68,8 @@ async def test_a_pool_that_stops_is_mailed_even_if_the_reconciler_is_killed_whil
     await system.wait_back("reconciler", pid)
 
     async def is_noted() -> pb.Delivery:
-        answer = await inboxes.ListDeliveries(pb.ListDeliveriesRequest(channel="email"))
+        request = pb.ListDeliveriesRequest(channel="email")
+        answer = await inboxes.ListDeliveries(request, wait_for_ready=True, timeout=30)
         (delivery,) = answer.deliveries
         assert delivery.status == pb.DELIVERY_STATUS_SENT
         return delivery
