@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 
 from reconciler.core.notifications.sinks import Message, Sink
 from reconciler.loops.notifications import NotificationMetrics, PlanLoop, SendLoop, SendSettings
@@ -39,7 +40,9 @@ class NoticeDesk:
 
     def __post_init__(self) -> None:
         self.queue = NotificationQueue(self.world.database)
-        self.metrics = NotificationMetrics(MeterProvider().get_meter("test"))
+        self._reader = InMemoryMetricReader()
+        provider = MeterProvider(metric_readers=[self._reader])
+        self.metrics = NotificationMetrics(provider.get_meter("test"))
 
     def planner(self, *, missing_seconds: float = 0.0) -> PlanLoop:
         """Plans for these sinks."""
@@ -60,6 +63,20 @@ class NoticeDesk:
         """Sends to one of them."""
         entropy = random.Random(1)
         return SendLoop(self.queue, sink, self.metrics, self.world.clock, entropy, self.settings)
+
+    def figures(self) -> dict[tuple[str, ...], int | float]:
+        """What Prometheus would be shown, by metric and labels."""
+        found = self._reader.get_metrics_data()
+        return {
+            (metric.name, *(str(value) for _, value in sorted((point.attributes or {}).items()))): (
+                point.value
+            )
+            for resource in (found.resource_metrics if found else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            for point in metric.data.data_points
+            if isinstance(point, NumberDataPoint)
+        }
 
     async def plan(self) -> int:
         """Plans what there is."""

@@ -216,6 +216,26 @@ async def test_what_is_tried_in_vain_is_a_dead_letter_that_can_be_tried_again(
     assert (dead.status, dead.count) == ("dead", 1)
 
 
+async def test_what_was_sent_waits_and_is_dead_is_counted(
+    desk: NoticeDesk, mail: MailServer
+) -> None:
+    desk.sinks = (mail_to(mail.port),)
+    for number in range(3):
+        await desk.hire(f"g-{number}", "owner", email=f"g-{number}@example.org")
+    await desk.happen()
+    await desk.plan()
+    mail.answers.extend(["451 come again", "554 never"])
+    await desk.send()
+    await desk.plan()
+    assert desk.figures() == {
+        ("warmpool_notifications_sent", "email", "sent"): 1,
+        ("warmpool_notifications_sent", "email", "failed"): 1,
+        ("warmpool_notifications_sent", "email", "dead"): 1,
+        ("warmpool_notifications_pending", "email"): 1,
+        ("warmpool_notifications_dead", "email"): 1,
+    }
+
+
 async def test_a_last_attempt_nobody_reports_on_is_a_dead_letter(
     desk: NoticeDesk, mail: MailServer
 ) -> None:
