@@ -270,6 +270,14 @@ ALERTS = (
         '{grpc_status=~"UNKNOWN|INTERNAL|DATA_LOSS|DEADLINE_EXCEEDED"}[5m])) > 0.05',
         summary="Calls of {{ $labels.grpc_method }} fail",
     ),
+    Alert(
+        name="WarmpoolNotificationsDead",
+        page="services",
+        severity="warning",
+        for_="10m",
+        expr="max by (channel) (warmpool_notifications_dead) > 0",
+        summary="Notifications by {{ $labels.channel }} could not be sent",
+    ),
 )
 
 

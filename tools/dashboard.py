@@ -186,6 +186,24 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 (("time() - max(coderd_prebuilt_workspaces_metrics_last_updated)", "age"),),
                 "s",
             ),
+            Panel(
+                "Notifications",
+                (
+                    (
+                        "sum by (channel, outcome)"
+                        " (rate(warmpool_notifications_sent_total[$__rate_interval]))",
+                        "{{channel}} {{outcome}}",
+                    ),
+                ),
+                "ops",
+            ),
+            Panel(
+                "Notifications that wait or are dead",
+                (
+                    ("max by (channel) (warmpool_notifications_pending)", "{{channel}} waiting"),
+                    ("max by (channel) (warmpool_notifications_dead)", "{{channel}} dead"),
+                ),
+            ),
         ),
     ),
 )

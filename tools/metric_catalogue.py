@@ -122,12 +122,14 @@ def _services() -> list[tuple[str, Callable[[Meter], object]]]:
     from provisionerd.core.slots import Slots
     from provisionerd.loops.metrics import WorkerMetrics
     from reconciler.loops.metrics import PoolMetrics
+    from reconciler.loops.notifications import NotificationMetrics
 
     def gateway(meter: Meter) -> None:
         GatewayMetrics(meter).observe_sessions(lambda: 0, lambda: 0)
 
     return [
         ("reconciler", PoolMetrics),
+        ("reconciler", NotificationMetrics),
         ("agentgw", gateway),
         ("provisionerd", lambda meter: WorkerMetrics(meter, Slots(1))),
     ]

@@ -19,10 +19,13 @@ import asyncpg
 from reconciler.core.audit import AuditEntry
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import JobStatus
+from reconciler.core.notifications.keys import once_key
+from reconciler.core.notifications.kinds import Kind
 from reconciler.core.pools import BuildHistory, PoolHealth, PoolPause, PoolSnapshot
 from reconciler.store.audit import insert_audit
 from reconciler.store.claims import NewIds, Wanted, insert_workspace
 from reconciler.store.db import Connection, Database
+from reconciler.store.events import tell_of_pool
 from reconciler.store.pool_rows import (
     foreign_organizations,
     read_histories,
@@ -261,10 +264,9 @@ class Pools:
             if changed is None:
                 return False
             if message:
-                key = f"pool.{health.value}/{preset_id}"
-                await connection.execute(
-                    SQL.notify_once, key, preset_id, f"pool.{health.value}", message, now
-                )
+                kind = Kind(f"pool.{health.value}")
+                key = once_key(kind, preset_id)
+                await tell_of_pool(connection, key, preset_id, kind, message, now)
             return True
 
         return await self._database.transact(work)

@@ -222,15 +222,6 @@ UPDATE presets SET resumed_at = $2 WHERE id = $1 AND health = 'hard_limited' RET
 UPDATE presets SET health = $2, stop_reason = $3, resumed_at = CASE WHEN $2 = 'hard_limited' THEN NULL ELSE resumed_at END
 WHERE id = $1 AND health <> $2 RETURNING id;
 
--- name: notify_once
--- Tells a pool's admins something, the first time.
--- $1 key, $2 preset, $3 kind, $4 message, $5 now
-INSERT INTO notifications (key, organization_id, kind, message, created_at)
-SELECT $1, t.organization_id, $3, $4, $5
-FROM presets p JOIN template_versions v ON v.id = p.template_version_id JOIN templates t ON t.id = v.template_id
-WHERE p.id = $2
-ON CONFLICT DO NOTHING;
-
 -- name: check_creatable
 -- Holds a preset while a prebuild of it is made, one maker at a time; no row if its version is no longer active or its pool has stopped.
 -- $1 preset
