@@ -159,6 +159,7 @@ CREATE TABLE jobs (
     traceparent         text NOT NULL DEFAULT '',
     log_bytes           bigint NOT NULL DEFAULT 0,
     rehearsed_build_id  uuid, -- of a dry run that plans a claim upon what this build made
+    result              jsonb NOT NULL DEFAULT '{}', -- what a dry run found
     CONSTRAINT job_is_finished_if_and_only_if_final CHECK ((finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'canceled'))),
     CONSTRAINT job_has_a_worker_while_it_runs CHECK (status NOT IN ('running', 'canceling') OR (worker_id IS NOT NULL AND started_at IS NOT NULL))
 );
@@ -275,7 +276,8 @@ CREATE TABLE agents (
     manifest             jsonb NOT NULL,
     log_bytes            bigint NOT NULL DEFAULT 0,
     created_at           timestamptz NOT NULL,
-    deleted_at           timestamptz
+    deleted_at           timestamptz,
+    manifest_sealed      bytea -- the manifest, encrypted; `manifest` is empty then
 );
 CREATE INDEX agents_by_workspace ON agents (workspace_id) WHERE deleted_at IS NULL;
 
@@ -366,5 +368,6 @@ VALUES ('00000000-0000-4000-8000-000000000001', 'default', true, now());
 -- The system user owns prebuilds. It has no roles and no token, so it cannot log in.
 INSERT INTO users (id, username, full_name, is_system, created_at)
 VALUES ('00000000-0000-4000-8000-0000000000ff', 'prebuilds', 'Prebuilds', true, now());
+INSERT INTO settings (name, value, updated_at) VALUES ('manifests_are_sealed', 'true', now());
 INSERT INTO organization_members (organization_id, user_id, created_at)
 VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-0000000000ff', now());

@@ -42,6 +42,7 @@ from reconciler.store.gateway import Agents
 from reconciler.store.identity import Identities, ensure_bootstrap
 from reconciler.store.jobs import JobQueue
 from reconciler.store.lifecycle import Lifecycles
+from reconciler.store.manifests import Manifests
 from reconciler.store.metrics import Measures
 from reconciler.store.migrate import migrate
 from reconciler.store.offers import Offers
@@ -119,7 +120,12 @@ async def _serve(
     tfstates = Tfstates(database, cipher)
     if unreadable := await tfstates.count_unreadable():
         LOG.error("no key of the state key file opens some tfstate", total=unreadable)
-    ends = JobEnds(database)
+    manifests = Manifests(database, cipher)
+    if settings.migrate_post and (sealed := await manifests.seal_all(clock.now())):
+        LOG.info("manifests that lay in clear were encrypted", action="migrate", total=sealed)
+    if unreadable := await manifests.count_unreadable():
+        LOG.error("no key of the state key file opens some manifests", total=unreadable)
+    ends = JobEnds(database, cipher)
     workspaces = Workspaces(database, agent_timeout=agent_timeout)
     pools = Pools(
         database,
@@ -203,7 +209,7 @@ async def _serve(
         loops.stopping,
     )
     operators = PoolServicer(pools, hints, hints, clock, new_id, pool_settings, loops.stopping)
-    gateway = GatewayServicer(Agents(database, agent_timeout=agent_timeout), hints, clock)
+    gateway = GatewayServicer(Agents(database, cipher, agent_timeout=agent_timeout), hints, clock)
     system = SystemServicer(
         database, clock, version("warmpool-reconciler"), [partial(check_bus, bus)]
     )
