@@ -34,9 +34,9 @@ _TAKES_LIST = re.compile(
     r"(?:[^()]*,)?\s*|\bin\s+)$"
 )
 _IS_LIST = re.compile(
-    r"\[|(?:toset|tolist|concat|flatten|compact|distinct|split|sort|keys|values)\(|.*\[\*\][\w.]*\}?$"
+    r"(?:.*\?\s*)?\[|(?:toset|tolist|concat|flatten|compact|distinct|split|sort|keys|values)\(|.*\[\*\][\w.]*\}?$"
 )
-_IS_MAP = re.compile(r"\{|(?:merge|zipmap|tomap)\(")
+_IS_MAP = re.compile(r"(?:.*\?\s*)?\{|(?:merge|zipmap|tomap)\(")
 _TAKES_MAP = re.compile(r"\b(?:keys|values|lookup|merge)\s*\(\s*$")
 _TAKES_JSON = re.compile(r"\bjsondecode\s*\(\s*$")
 _TAKES_BASE64 = re.compile(r"\b(?:base64decode|base64gunzip)\s*\(\s*$")

@@ -171,12 +171,21 @@ INSERT INTO jobs (id, organization_id, kind, provisioner_type, tags, template_ve
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11);
 
 -- name: queue_positions
--- How many jobs of the same organization are before each of these; no row for one that is not pending.
+-- How many jobs of the same organization are before each of these, how long jobs of the kind's provisioner took lately, and how many of
+-- them run now; no row for one that is not pending.
 -- $1 jobs
-SELECT q.id, q.position
+SELECT q.id, q.position, lately.seconds, (SELECT count(*) FROM jobs h WHERE h.status IN ('running', 'canceling')
+       AND h.provisioner_type = q.provisioner_type) AS in_hand
 FROM (
-    SELECT j.id, row_number() OVER (PARTITION BY j.organization_id ORDER BY j.is_system, j.created_at, j.id) - 1 AS position
+    SELECT j.id, j.provisioner_type,
+           row_number() OVER (PARTITION BY j.organization_id ORDER BY j.is_system, j.created_at, j.id) - 1 AS position
     FROM jobs j
     WHERE j.status = 'pending' AND j.is_system <= (SELECT bool_or(mine.is_system) FROM jobs mine WHERE mine.id = ANY ($1::uuid[]))
-) q
+) q, LATERAL (
+    SELECT avg(extract(epoch FROM ended.finished_at - ended.started_at))::float8 AS seconds FROM (
+        SELECT finished_at, started_at FROM jobs e
+        WHERE e.provisioner_type = q.provisioner_type AND e.finished_at IS NOT NULL AND e.started_at IS NOT NULL
+        ORDER BY e.finished_at DESC LIMIT 50
+    ) ended
+) lately
 WHERE q.id = ANY ($1::uuid[]);
