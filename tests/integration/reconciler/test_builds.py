@@ -9,6 +9,7 @@ import pytest
 
 from reconciler.core.aftermath import Aftermath
 from reconciler.core.builds import BuiltAgent, BuiltWorkspace, describe_replacements
+from reconciler.core.dryruns import Findings
 from reconciler.core.jobs import AcquiredJob, JobKind
 from reconciler.wire.jobs import encode_job
 from svckit.errors import NotFound
@@ -85,7 +86,9 @@ async def test_the_first_prebuild_of_a_terraform_preset_is_rehearsed_once(
         message = encode_job(job, heartbeat_seconds=1.0, access_url="http://gw")
         assert message.template_dry_run.rehearsal.stage == PREBUILD_STAGE_CLAIM
         # AND template admins are told, before anybody has claimed
-        assert await world.ends.complete_dry_run(job.id, job.attempt, None, REPLACED, (), now)
+        assert await world.ends.complete_dry_run(
+            job.id, job.attempt, None, Findings(replacements=REPLACED), (), now
+        )
     assert len(await _rehearsals(world, "succeeded")) == 1
     assert await world.fetch("SELECT kind, message FROM notifications") == [
         {

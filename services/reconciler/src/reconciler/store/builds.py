@@ -17,6 +17,7 @@ import asyncpg
 
 from reconciler.core.aftermath import Aftermath
 from reconciler.core.builds import BuiltWorkspace, LogLine
+from reconciler.core.dryruns import Findings, to_row
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import (
     Fail,
@@ -32,11 +33,14 @@ from reconciler.core.jobs import (
 from reconciler.core.notifications.keys import once_key
 from reconciler.core.notifications.kinds import Kind
 from reconciler.core.templates import ImportResult
+from reconciler.store.checks import SQL as CHECKS
+from reconciler.store.cipher import StateCipher
 from reconciler.store.db import Connection, Database
 from reconciler.store.events import tell_of_pool
 from reconciler.store.jobs import SQL as JOBS
 from reconciler.store.jobs import SilentJob, hold_attempt, insert_lines
 from reconciler.store.lifecycle import count_run
+from reconciler.store.manifests import seal_manifest
 from reconciler.store.queries import load_queries
 from reconciler.store.settling import fail_claim, settle_claim, tell_of_rehearsal
 from reconciler.store.templates import finish_import
@@ -51,8 +55,9 @@ CLAIM_ATTEMPTS_MAX = 3
 class JobEnds:
     """Ends jobs."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, cipher: StateCipher) -> None:
         self._database = database
+        self._cipher = cipher
 
     async def complete_build(
         self,
@@ -74,7 +79,7 @@ class JobEnds:
             build = await connection.fetchrow(SQL.get_build, job_id)
             if build is None:
                 raise NotFound(f"job {job_id} has no build", reason="BUILD_UNKNOWN")
-            await _store_agents(connection, build, built, now)
+            await _store_agents(connection, self._cipher, build, built, now)
             end = _Ending(connection, job, now)
             await end.finish(JobEvent.SUCCEEDED, resources=built.resources)
             if build["transition"] == "start":
@@ -124,12 +129,12 @@ class JobEnds:
         job_id: UUID,
         attempt: int,
         organization_id: UUID | None,
-        replacements: Sequence[tuple[str, Sequence[str]]],
+        findings: Findings,
         lines: Sequence[LogLine],
         now: datetime,
     ) -> Aftermath | None:
-        """Records that a dry run ended well; its findings are its log, and what a rehearsed claim
-        would replace is told to template admins.
+        """Records that a dry run ended well, and what it found; what a rehearsed claim would
+        replace is told to template admins.
         """
 
         async def work(connection: Connection) -> Aftermath | None:
@@ -138,7 +143,8 @@ class JobEnds:
                 return None
             _expect(job, JobKind.DRY_RUN)
             await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
-            await tell_of_rehearsal(connection, job_id, replacements, now)
+            await connection.execute(CHECKS.keep_findings, job_id, to_row(findings))
+            await tell_of_rehearsal(connection, job_id, findings.replacements, now)
             end = _Ending(connection, job, now)
             await end.finish(JobEvent.SUCCEEDED)
             return end.aftermath(None)
@@ -332,7 +338,11 @@ async def _refuse_pool(
 
 
 async def _store_agents(
-    connection: Connection, build: asyncpg.Record, built: BuiltWorkspace, now: datetime
+    connection: Connection,
+    cipher: StateCipher,
+    build: asyncpg.Record,
+    built: BuiltWorkspace,
+    now: datetime,
 ) -> None:
     agents = built.agents if build["transition"] == "start" else ()
     await connection.execute(
@@ -347,6 +357,7 @@ async def _store_agents(
             agent.token_hash,
             agent.manifest,
             now,
+            seal_manifest(cipher, agent.id, agent.manifest),
         )
         if stored is None:
             raise FailedPrecondition(

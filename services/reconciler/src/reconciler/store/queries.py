@@ -14,6 +14,7 @@ __all__ = ["QUERY_FILES", "Queries", "load_queries"]
 
 QUERY_FILES = (
     "builds",
+    "checks",
     "claims",
     "credentials",
     "gateway",
@@ -22,6 +23,7 @@ QUERY_FILES = (
     "jobs",
     "lifecycle",
     "locks",
+    "manifests",
     "metrics",
     "migrations",
     "notifications",

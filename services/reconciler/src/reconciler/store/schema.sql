@@ -162,12 +162,14 @@ CREATE TABLE jobs (
     traceparent         text NOT NULL DEFAULT '',
     log_bytes           bigint NOT NULL DEFAULT 0,
     rehearsed_build_id  uuid, -- of a dry run that plans a claim upon what this build made
+    result              jsonb NOT NULL DEFAULT '{}', -- what a dry run found
     CONSTRAINT job_is_finished_if_and_only_if_final CHECK ((finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'canceled'))),
     CONSTRAINT job_has_a_worker_while_it_runs CHECK (status NOT IN ('running', 'canceling') OR (worker_id IS NOT NULL AND started_at IS NOT NULL))
 );
 ALTER TABLE template_versions ADD CONSTRAINT version_has_an_import_job FOREIGN KEY (job_id) REFERENCES jobs DEFERRABLE INITIALLY DEFERRED;
 CREATE INDEX jobs_waiting ON jobs (is_system, created_at, id) WHERE status = 'pending';
 CREATE INDEX jobs_in_hand ON jobs (heartbeat_at) WHERE status IN ('running', 'canceling');
+CREATE INDEX jobs_by_end ON jobs (provisioner_type, finished_at DESC) WHERE finished_at IS NOT NULL AND started_at IS NOT NULL;
 CREATE INDEX jobs_the_pool_lost ON jobs (template_version_id) WHERE is_system AND status = 'failed';
 
 CREATE TABLE job_logs (
@@ -292,7 +294,8 @@ CREATE TABLE agents (
     manifest             jsonb NOT NULL,
     log_bytes            bigint NOT NULL DEFAULT 0,
     created_at           timestamptz NOT NULL,
-    deleted_at           timestamptz
+    deleted_at           timestamptz,
+    manifest_sealed      bytea -- the manifest, encrypted; `manifest` is empty then
 );
 CREATE INDEX agents_by_workspace ON agents (workspace_id) WHERE deleted_at IS NULL;
 
@@ -423,5 +426,6 @@ VALUES ('00000000-0000-4000-8000-000000000001', 'default', true, now());
 -- The system user owns prebuilds. It has no roles and no token, so it cannot log in.
 INSERT INTO users (id, username, full_name, is_system, created_at)
 VALUES ('00000000-0000-4000-8000-0000000000ff', 'prebuilds', 'Prebuilds', true, now());
+INSERT INTO settings (name, value, updated_at) VALUES ('manifests_are_sealed', 'true', now());
 INSERT INTO organization_members (organization_id, user_id, created_at)
 VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-0000000000ff', now());

@@ -85,6 +85,7 @@ def encode_workspace(view: WorkspaceView) -> pb.Workspace:
             reason=view.reason,
             created_at=encode_time(view.build_created_at),
             queue_position=view.queue_position,
+            expected_wait_seconds=view.expected_wait_seconds,
         ),
         agents=map(_encode_agent, view.agents),
         claim=_encode_claim(view.claim) if view.claim else None,

@@ -47,6 +47,7 @@ from reconciler.store.gateway import Agents
 from reconciler.store.identity import Identities, ensure_bootstrap
 from reconciler.store.jobs import JobQueue
 from reconciler.store.lifecycle import Lifecycles
+from reconciler.store.manifests import Manifests
 from reconciler.store.metrics import Measures
 from reconciler.store.notifications import NotificationQueue
 from reconciler.store.offers import Offers
@@ -57,7 +58,7 @@ from reconciler.store.retention import Retention
 from reconciler.store.system import SystemViews
 from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
-from reconciler.wiring.migration import prepare_schema
+from reconciler.wiring.migration import prepare_schema, seal_manifests
 from reconciler.wiring.settings import ReconcilerSettings
 from reconciler.wiring.sinks import read_sinks
 from svckit.addresses import write_port_file
@@ -137,7 +138,13 @@ async def _serve(
     tfstates = Tfstates(database, cipher)
     if unreadable := await tfstates.count_unreadable():
         LOG.error("no key of the state key file opens some tfstate", total=unreadable)
-    ends = JobEnds(database)
+    manifests = Manifests(database, cipher)
+    if settings.migrate_post:
+        await manifests.seal_from_now_on(clock.now())
+    await seal_manifests(manifests)
+    if unreadable := await manifests.count_unreadable():
+        LOG.error("no key of the state key file opens some manifests", total=unreadable)
+    ends = JobEnds(database, cipher)
     workspaces = Workspaces(database, agent_timeout=agent_timeout)
     pools = Pools(
         database,
@@ -259,7 +266,7 @@ async def _serve(
         loops.stopping,
     )
     operators = PoolServicer(pools, hints, hints, clock, new_id, pool_settings, loops.stopping)
-    gateway = GatewayServicer(Agents(database, agent_timeout=agent_timeout), hints, clock)
+    gateway = GatewayServicer(Agents(database, cipher, agent_timeout=agent_timeout), hints, clock)
     release = version("warmpool-reconciler")
     system = SystemServicer(
         database, clock, release, [partial(check_bus, bus), *(loop.check for loop in send_loops)]
