@@ -262,6 +262,14 @@ ALERTS = (
         summary="No control plane is seen",
     ),
     Alert(
+        name="WarmpoolDegraded",
+        page="services",
+        severity="warning",
+        for_="5m",
+        expr="min by (job, pod, check) (warmpool_ready) == 0",
+        summary="{{ $labels.pod }} is without {{ $labels.check }}",
+    ),
+    Alert(
         name="WarmpoolCallsFailing",
         page="services",
         severity="critical",

@@ -111,6 +111,8 @@ def load_catalogue() -> tuple[Metric, ...]:
     provider = _Provider(found)
     metrics.set_meter_provider(provider)
     importlib.import_module("svckit.metrics")
+    readiness = importlib.import_module("svckit.readiness")
+    readiness.Readiness().observe(provider.get_meter("svckit"))
     for service, make in _services():
         make(provider.get_meter(service))
     return tuple(dict.fromkeys(found))

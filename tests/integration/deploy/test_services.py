@@ -161,9 +161,11 @@ async def test_the_services_work_together_with_what_is_shipped(
         await start("provisionerd", WARMPOOL_PROVISIONERD_PROVISIONERS="process")
         said = ask("doctor")
 
-        assert said.returncode == 0, said.stdout + said.stderr
-        assert re.search(r"^ok +nats +connected$", said.stdout, re.M)
-        assert re.search(r"^ok +provisioners +1 connected", said.stdout, re.M)
+        assert re.search(r"^ok +nats +connected", said.stdout, re.M), said.stdout + said.stderr
+        assert re.search(r"^ok +provisioners +1 connected", said.stdout, re.M), said.stdout
+        # the tests' Postgres trades safety for speed, and doctor says so
+        ills = re.findall(r"^fail +(\S+) +(\w+)", said.stdout, re.M)
+        assert {ill for ill in ills if ill[0] != "postgres"} == set(), said.stdout
         assert ask("pool", "list").returncode == 0
 
         def all_figures() -> set[str]:
