@@ -115,9 +115,8 @@ ALERTS = (
         page="claims",
         severity="critical",
         for_="15m",
-        # Of the claim's steps together; a step without a claim in the time says nothing.
-        expr="sum(histogram_quantile(0.99, sum by (le, step)"
-        " (rate(warmpool_claim_step_seconds_bucket[15m]))) > 0) > 120",
+        expr="histogram_quantile(0.99, sum by (le)"
+        " (rate(warmpool_claim_seconds_bucket[15m]))) > 120",
         summary="From request to applied, the slowest claims take longer than 2 minutes",
     ),
     Alert(

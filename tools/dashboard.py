@@ -88,13 +88,13 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     (
         "How long does a claim take?",
         (
+            Panel("Request to applied", _quantiles("warmpool_claim_seconds"), "s"),
             Panel("Steps of a claim", _quantiles("warmpool_claim_step_seconds", "step"), "s"),
             Panel(
                 "Claims applied",
                 (
                     (
-                        'sum(rate(warmpool_claim_step_seconds_count{step="applied"}'
-                        "[$__rate_interval]))",
+                        "sum(rate(warmpool_claim_seconds_count[$__rate_interval]))",
                         "applied",
                     ),
                 ),

@@ -87,9 +87,10 @@ async def test_replicas_that_start_together_migrate_once(database: DatabaseFacto
     assert applied == [(), (), NAMES]
 
 
-def test_migrations_are_numbered_without_gaps() -> None:
+def test_every_migration_has_a_number_of_its_own() -> None:
     numbers = [migration.number for migration in list_migrations()]
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert numbers[0] == 1
+    assert numbers == sorted(set(numbers))
 
 
 def a_step(number: int, phase: str) -> Migration:

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.integration
 
 POOL = '{organization_name="default",preset_name="standard",template_name="dev"}'
 PRESET_SECONDS = "coderd_prebuilds_reconciliation_duration_seconds"
+CLAIM_SECONDS = "warmpool_claim_seconds"
 STEP_SECONDS = "warmpool_claim_step_seconds"
 
 
@@ -170,16 +171,26 @@ async def test_the_steps_of_a_claim_are_measured_once_by_one_replica(
         (),
         world.clock.now(),
     )
+    world.clock.advance(4)
+    async with world.database.read() as connection:  # an agent said so
+        await connection.execute(
+            "UPDATE claims SET delivered_at = $1, applied_at = $1", world.clock.now()
+        )
     for _ in range(3):
         world.clock.advance(5)
         for replica in replicas:
             await replica.run_once()
     samples = await scrape(telemetry)
+    assert of(samples, CLAIM_SECONDS) == {CLAIM_SECONDS + "_count": 1, CLAIM_SECONDS + "_sum": 7}
     assert of(samples, STEP_SECONDS) == {
         STEP_SECONDS + '_count{step="claimed"}': 1,
         STEP_SECONDS + '_sum{step="claimed"}': 0,
         STEP_SECONDS + '_count{step="built"}': 1,
         STEP_SECONDS + '_sum{step="built"}': 3,
+        STEP_SECONDS + '_count{step="delivered"}': 1,
+        STEP_SECONDS + '_sum{step="delivered"}': 4,
+        STEP_SECONDS + '_count{step="applied"}': 1,
+        STEP_SECONDS + '_sum{step="applied"}': 0,
     }
     assert samples[f"coderd_prebuilt_workspaces_claimed_total{POOL}"] == 1
     assert samples[f"coderd_prebuilt_workspaces_resource_replacements_total{POOL}"] == 1

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 from svckit.channel import open_channel
 from svckit.server import GrpcServer
 from svckit.tls import ClientTls, TlsSettings
-from testkit.certificates import identity
+from testkit.certificates import make_identity
 from testkit.eventually import eventually
 from warmpool.control.v1 import pools_pb2, system_pb2
 from warmpool.control.v1.pools_pb2_grpc import PoolServiceStub
@@ -117,7 +117,7 @@ async def test_probes_are_answered_in_plain_text_until_the_drain_has_ended(
         await finish.wait()
         return system_pb2.GetSystemResponse()
 
-    own = identity(tmp_path, "server")
+    own = make_identity(tmp_path, "server")
     server, port = await start(
         unary=answer,
         tls=TlsSettings(own.cert_file, own.key_file),

@@ -217,7 +217,7 @@ async def open_gateway(
 
     Raises `SettingsInvalid` if the certificates cannot be read.
     """
-    connection = await open_connection(settings, limits)
+    connection = open_connection(settings, limits)
     try:
         yield Gateway(connection, settings.token, limits, call_failed)
     finally:

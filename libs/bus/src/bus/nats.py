@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -44,6 +45,7 @@ FIRST_CONNECT_SECONDS: Final = (
     2.0  # how long a service waits at its start before it goes on without
 )
 CONNECT_TIMEOUT_SECONDS: Final = 3
+CONNECT_ALL_SECONDS: Final = 15.0  # then it is tried anew, with the files as they are by then
 RECONNECT_WAIT_SECONDS: Final = 0.5
 FLUSH_TIMEOUT_SECONDS: Final = 3.0
 CLOSE_TIMEOUT_SECONDS: Final = 3.0
@@ -53,6 +55,7 @@ OUTSTANDING_PINGS_MAX: Final = 2
 LIBRARY_PENDING_MAX: Final = 65_536
 
 _REFUSED: Final = "permissions violation"
+REFUSALS_MAX: Final = 20
 
 Failure = nats.errors.Error | OSError | TimeoutError
 
@@ -109,7 +112,7 @@ class NatsBus(Bus):
         self._keeper = asyncio.TaskGroup()
         self._keeper_task: asyncio.Task[None] | None = None
         self._last_failure = "no connection yet"
-        self._last_refusal = ""
+        self._refusals: dict[str, None] = {}  # in order, each once
 
     @property
     def connected(self) -> bool:
@@ -125,11 +128,26 @@ class NatsBus(Bus):
         return self._last_failure
 
     @property
-    def last_refusal(self) -> str:
-        """What the server said when it last refused a publish or a subscription, to which it
-        answers late or never; "" if it has not.
+    def refusals(self) -> tuple[str, ...]:
+        """What the server did not permit on this connection, in its words.
+
+        It says so whenever it likes, to nobody in particular: after a `flush`, all that was asked
+        before it has been answered.
         """
-        return self._last_refusal
+        return tuple(self._refusals)
+
+    @property
+    def last_refusal(self) -> str:
+        """The last of them; "" if there is none."""
+        return next(reversed(self._refusals), "")
+
+    async def probe(self) -> str:
+        """What is wrong with the connection, for people; "" if messages can flow."""
+        if self.refusals:
+            return "; ".join(self.refusals)
+        if self.connected:
+            return ""
+        return f"not connected ({self._last_failure}); hints are late, nothing is lost"
 
     async def publish(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None
@@ -222,12 +240,7 @@ class NatsBus(Bus):
 
     async def _connect(self, client: Client, closed: asyncio.Event) -> None:
         access = self._access
-        tls = access.tls()
-
-        async def on_disconnected() -> None:
-            if tls is not None:  # nats-py reconnects by itself with the same context
-                with contextlib.suppress(OSError):
-                    access.renew(tls)
+        self._refusals.clear()
 
         async def on_closed() -> None:
             closed.set()
@@ -238,33 +251,39 @@ class NatsBus(Bus):
 
         async def on_error(error: Exception) -> None:
             self._note(error)
+            refused = isinstance(error, ssl.SSLError | nats.errors.AuthorizationError)
+            if refused and client is self._client:  # it would go on with the files as they were
+                closed.set()
             if isinstance(error, nats.errors.SlowConsumerError):
                 for listener in self._listeners:
                     if listener.remote is error.sub:
                         listener.pending.drop()
 
-        await client.connect(
-            servers=self._servers,
-            name=self._name,
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # pyright: ignore[reportArgumentType]
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            ping_interval=self._ping_seconds,  # pyright: ignore[reportArgumentType]
-            max_outstanding_pings=OUTSTANDING_PINGS_MAX,
-            user_credentials=str(access.credentials_file) if access.credentials_file else None,
-            nkeys_seed=str(access.nkey_file) if access.nkey_file else None,
-            tls=tls,
-            disconnected_cb=on_disconnected,
-            closed_cb=on_closed,
-            reconnected_cb=on_reconnected,
-            error_cb=on_error,
-        )
+        async with asyncio.timeout(CONNECT_ALL_SECONDS):
+            await client.connect(
+                servers=self._servers,
+                name=self._name,
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # pyright: ignore[reportArgumentType]
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                ping_interval=self._ping_seconds,  # pyright: ignore[reportArgumentType]
+                max_outstanding_pings=OUTSTANDING_PINGS_MAX,
+                user_credentials=str(access.credentials_file) if access.credentials_file else None,
+                nkeys_seed=str(access.nkey_file) if access.nkey_file else None,
+                tls=access.tls(),
+                closed_cb=on_closed,
+                reconnected_cb=on_reconnected,
+                error_cb=on_error,
+            )
 
     def _note(self, error: Exception) -> None:
         self._last_failure = type(error).__name__
         if _REFUSED in (text := str(error).lower()):
-            self._last_refusal = text.removeprefix("nats: ")
+            refusal = text.removeprefix("nats: ").strip("'")
+            self._refusals.pop(refusal, None)
+            if len(self._refusals) < REFUSALS_MAX:
+                self._refusals[refusal] = None
 
     def _require_client(self) -> Client:
         if self._keeper_task is None:

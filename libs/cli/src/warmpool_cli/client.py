@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from svckit.channel import ClientTls, open_channel
+from svckit.channel import ClientTls, PlaintextRefused, open_channel
 from svckit.errors import StartFailed
 from warmpool.control.v1.notifications_pb2_grpc import NotificationServiceStub
 from warmpool.control.v1.people_pb2_grpc import PeopleServiceStub
@@ -66,18 +66,26 @@ class Client:
 @asynccontextmanager
 async def open_client(connection: Connection) -> AsyncGenerator[Client]:
     """Opens a channel for as long as the block runs; a failed call leaves it as a CliError."""
-    tls = ClientTls(ca_file=connection.ca_file) if connection.ca_file else None
+    files = (connection.ca_file, connection.cert_file, connection.key_file)
     try:
         channel = open_channel(
             connection.address,
             token=connection.token,
-            tls=tls,
+            tls=ClientTls(*files) if any(files) else None,
+            allow_plaintext=connection.allow_plaintext,
             spread=True,
             repeatable=_REPEATABLE,
         )
+    except PlaintextRefused as error:
+        raise UsageInvalid(
+            str(error),
+            "give https://HOST:PORT, with --ca-file for a root of your own; or --allow-plaintext"
+            " where something else encrypts",
+        ) from error
     except (ValueError, StartFailed) as error:
         raise UsageInvalid(
-            str(error), "give an https:// address with a readable --ca-file, or neither"
+            str(error),
+            "give an https:// address with readable --ca-file, --cert-file and --key-file, or none",
         ) from error
     try:
         yield Client(

@@ -1,4 +1,4 @@
-"""The gRPC health service, v1.
+"""The gRPC health service, v1: ours, and how to ask another's.
 
 The stock one changes its state only from a coroutine; ours is told so from anywhere on the loop, so
 that a drain begins at once.
@@ -7,6 +7,7 @@ that a drain begins at once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import grpc
@@ -16,7 +17,7 @@ from grpc_health.v1 import health_pb2
 from svckit.addresses import parse_listen
 from svckit.errors import StartFailed
 
-__all__ = ["SERVICE_NAME", "Health", "serve_probes"]
+__all__ = ["SERVICE_NAME", "Health", "health_probe", "serve_probes"]
 
 SERVICE_NAME = "grpc.health.v1.Health"
 
@@ -91,3 +92,19 @@ async def serve_probes(health: Health, listen: str) -> tuple[grpc.aio.Server, in
         raise StartFailed(f"cannot answer probes on {listen}: {error}") from error
     await server.start()
     return server, port
+
+
+def health_probe(channel: grpc.aio.Channel, seconds: float = 3.0) -> Callable[[], Awaitable[str]]:
+    """A probe of whoever is at the other end: "", or why nothing can be had from it now."""
+    check = channel.unary_unary(
+        f"/{SERVICE_NAME}/Check", _Request.SerializeToString, _Response.FromString
+    )
+
+    async def probe() -> str:
+        try:
+            answer = await check(_Request(), timeout=seconds)
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name}: {error.details()}"
+        return "" if answer.status == _Response.SERVING else "answers that it does not serve"
+
+    return probe

@@ -20,6 +20,7 @@ from typing import NoReturn, Self, TypeVar, cast
 
 from svckit.errors import StartFailed
 from svckit.log import get_logger, setup_logging
+from svckit.readiness import Readiness
 from svckit.settings import ServiceSettings, load_settings
 from svckit.telemetry import setup_telemetry
 
@@ -38,10 +39,14 @@ class LoopEnded(Exception):
 class RunGroup:
     """The loops of a service. Use it as `async with RunGroup() as group`."""
 
-    def __init__(self, stopping: asyncio.Event | None = None) -> None:
+    def __init__(
+        self, stopping: asyncio.Event | None = None, readiness: Readiness | None = None
+    ) -> None:
         """Make one; a group inside another shares its `stopping`."""
         self.stopping = stopping or asyncio.Event()
         """Set when the process is asked to end."""
+        self.readiness = readiness or Readiness()
+        """What the process says of itself, at /readyz."""
         self._tasks: list[asyncio.Task[None]] = []
         self._group = asyncio.TaskGroup()
 
@@ -76,13 +81,17 @@ class RunGroup:
             raise LoopEnded(f"the loop {name} returned by itself")
 
 
-async def run_service(name: str, main: Callable[[RunGroup], Awaitable[None]]) -> int:
+async def run_service(
+    name: str,
+    main: Callable[[RunGroup], Awaitable[None]],
+    readiness: Readiness | None = None,
+) -> int:
     """Run `main` with a group whose `stopping` follows the signals; the exit code.
 
     `main` starts loops, waits for `group.stopping`, drains and returns. 0 if it returned, 1 if it
     or a loop failed: that is logged.
     """
-    group = RunGroup()
+    group = RunGroup(readiness=readiness)
     loop = asyncio.get_running_loop()
     signals = (signal.SIGTERM, signal.SIGINT)
     for number in signals:
@@ -116,9 +125,10 @@ def run(
     """
     settings = load_settings(settings_class, argv)
     setup_logging(settings.service, settings.log_level)
+    readiness = Readiness()
     try:
         telemetry = setup_telemetry(
-            settings.service, settings.metrics_listen, settings.otlp_endpoint
+            settings.service, settings.metrics_listen, settings.otlp_endpoint, readiness
         )
     except StartFailed as error:
         _log.error("The service cannot start.", action="start", reason=str(error))
@@ -127,7 +137,9 @@ def run(
         _log.info("Metrics are served.", action="start", port=telemetry.metrics_port)
     try:
         _settle_memory()
-        code = asyncio.run(run_service(settings.service, lambda group: main(settings, group)))
+        code = asyncio.run(
+            run_service(settings.service, lambda group: main(settings, group), readiness)
+        )
     finally:
         telemetry.close()
     raise SystemExit(code)

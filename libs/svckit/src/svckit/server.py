@@ -1,6 +1,7 @@
 """The gRPC server of every service.
 
-Around each call, outermost first: metrics and trace, errors to status, drain, auth, deadline.
+Around each call, outermost first: metrics and trace, errors to status, drain, the client's
+certificate, auth, deadline.
 
 Shutdown (`stop`): health turns NOT_SERVING; callers that watch it have a moment to go elsewhere, in
 which they are still served; then new calls are refused with UNAVAILABLE and a RetryInfo; calls
@@ -34,7 +35,9 @@ from svckit.interceptors.deadline import bound_calls
 from svckit.interceptors.drain import Drain
 from svckit.interceptors.errors import answer_errors
 from svckit.interceptors.observe import observe_calls
+from svckit.interceptors.peers import admit_peers
 from svckit.log import get_logger
+from svckit.readiness import Readiness
 from svckit.system import Clock, SystemClock
 from svckit.tls import TlsSettings
 
@@ -76,6 +79,7 @@ class GrpcServer:
         tls: TlsSettings | None = None,
         reflection: bool = False,
         *,
+        readiness: Readiness | None = None,
         clock: Clock | None = None,
         unary_seconds_max: float = UNARY_SECONDS_MAX,
         message_bytes_max: int = MESSAGE_BYTES_MAX,
@@ -85,10 +89,13 @@ class GrpcServer:
         """Describe a server; `start` makes it.
 
         `listen` is "host:port" (port 0: any free one); each of `services` registers one servicer.
+        `readiness` is told whether it serves.
         `options` are gRPC options that go on top of the standard ones (connection age, for
         example). At `health_listen`, if it is given, health is answered in plain text, too.
         """
         self._listen = listen
+        self._health_listen = health_listen
+        self._readiness = readiness or Readiness()
         self._services = services
         self._authorizer = authorizer
         self._tls = tls
@@ -106,21 +113,25 @@ class GrpcServer:
         self._health = Health()
         self._names: list[str] = []
         self._server: grpc.aio.Server | None = None
-        self._health_listen = health_listen
         self._probes: grpc.aio.Server | None = None
         self.health_port = 0
         """The port of `health_listen`, once started; 0 without one."""
         self.draining = asyncio.Event()
         """Set while new calls are refused. Long streams wait for it, then say goodbye and end."""
 
-    async def start(self) -> int:
-        """Listen and serve; the port. Raises StartFailed for an unusable address or TLS file."""
+    async def start(self, *, serving: bool = True) -> int:
+        """Listen and serve; the port. Raises StartFailed for an unusable address or TLS file.
+
+        With `serving` False only health is answered, with NOT_SERVING, until `set_serving`.
+        """
+        names = self._tls.client_names if self._tls else ()
         server = grpc.aio.server(
             interceptors=[
                 AroundInterceptor(
                     observe_calls(self._clock.monotonic),
                     answer_errors,
                     self._drain.count_calls,
+                    *([admit_peers(names)] if names else []),
                     authorize_calls(self._authorizer),
                     bound_calls(self._unary_seconds_max),
                 )
@@ -139,7 +150,7 @@ class GrpcServer:
         if self._health_listen:
             self._probes, self.health_port = await serve_probes(self._health, self._health_listen)
         self._server = server
-        self.set_serving(True)
+        self.set_serving(serving)
         self._health.set(LIVENESS, True)
         await server.start()
         _log.info("The gRPC server serves.", action="start", address=self._listen, port=port)
@@ -154,12 +165,14 @@ class GrpcServer:
             self.draining.set()
         for name in ["", *self._names]:
             self._health.set(name, serving)
+        self._readiness.set_serving(serving)
 
     def announce_drain(self) -> None:
         """Says to health checks that this server goes away, and serves on."""
         self.draining.set()
         for name in ["", *self._names]:
             self._health.set(name, False)
+        self._readiness.set_serving(False)
 
     async def stop(self, grace_seconds: float) -> None:
         """Drain, then stop. Calls still under way after `grace_seconds` are cancelled."""

@@ -192,6 +192,7 @@ class _Gateway:
         """Sends everybody away, then ends."""
         await drain_sessions(
             self.sessions,
+            admits=False,
             window_seconds=0.5,
             timeout_seconds=5.0,
             clock=self.world.clock,

@@ -169,6 +169,7 @@ async def run_rollout(directory: Path, *codes: Code) -> AsyncGenerator[Rollout]:
             client=client,
             supervisor=supervisor,
             nats=OwnNats(nats),
+            postgres=postgres,
         )
         yield Rollout(system=system, database_url=postgres.url)
 

@@ -115,7 +115,7 @@ async def test_a_sink_that_fails_is_left_alone_for_a_while(desk: NoticeDesk) -> 
     await desk.happen()
     await desk.plan()
     loop = desk.sender(desk.sinks[0])
-    assert loop.check().is_ok
+    assert (await loop.check()).is_ok
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(loop.run())
 
@@ -123,7 +123,7 @@ async def test_a_sink_that_fails_is_left_alone_for_a_while(desk: NoticeDesk) -> 
             assert desk.world.clock.sleeping == 1
 
         await eventually(rests)
-        check = loop.check()
+        check = await loop.check()
         running.cancel()
     assert (check.name, check.is_ok) == ("notifications email", False)
     assert check.message.startswith("1 sends in a row failed, the last one: SMTPConnectError")

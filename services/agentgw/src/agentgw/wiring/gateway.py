@@ -31,6 +31,7 @@ from agentgw.store.metrics import GatewayMetrics
 from agentgw.store.records import PendingRecords
 from agentgw.store.sessions import Sessions
 from bus.api import Bus
+from svckit.readiness import Readiness
 from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
 from svckit.system import Clock, Entropy
@@ -50,9 +51,9 @@ class GatewayPlan:
     """What makes one gateway differ from another; times in seconds."""
 
     listen: str = "127.0.0.1:0"
+    health_listen: str = ""
     tls: TlsSettings | None = None
     reflection: bool = False
-    health_listen: str = ""
     reuse_port: bool = False
     keepalive_seconds: float = 30.0  # how often a silent connection is probed
     keepalive_timeout_seconds: float = 10.0  # after which a peer that answers no probe is gone
@@ -78,6 +79,7 @@ class Gateway:
         meter: Meter,
         clock: Clock,
         entropy: Entropy,
+        readiness: Readiness | None = None,
     ) -> None:
         self._plan = plan
         self._clock = clock
@@ -129,6 +131,7 @@ class Gateway:
             AgentAuthorizer(),
             plan.tls,
             plan.reflection,
+            readiness=readiness,
             clock=clock,
             options=[
                 *_storm_options(plan),
@@ -164,6 +167,7 @@ class Gateway:
                 group.create_task(self._server.hang_up(plan.drain_seconds))
             await drain_sessions(
                 self.sessions,
+                admits=plan.reuse_port,
                 window_seconds=min(plan.drain_window_seconds, plan.drain_seconds / 2),
                 timeout_seconds=plan.drain_seconds,
                 clock=self._clock,

@@ -130,7 +130,10 @@ SERVICE_KINDS: Final[Mapping[str, str]] = {
     "provisioner": "provisioner.job",
     "gateway": "gateway.agent",
 }
-"""The one permission of each kind of service."""
+"""The permission of each kind of service, besides that of every service."""
+
+ANY_SERVICE: Final = "instance.report"
+"""What every kind of service may: tell of itself."""
 
 PERMISSIONS: Final = frozenset(
     (
@@ -141,6 +144,7 @@ PERMISSIONS: Final = frozenset(
         *_PEOPLE,
         *_SELF,
         *SERVICE_KINDS.values(),
+        ANY_SERVICE,
         "agent.self",
     )
 )
@@ -194,7 +198,7 @@ def may(
     """
     match principal:
         case ServicePrincipal():
-            return SERVICE_KINDS.get(principal.kind) == permission and (
+            return _serves(principal, permission) and (
                 principal.organization_id is None or principal.organization_id == organization_id
             )
         case UserPrincipal():
@@ -214,13 +218,18 @@ def may_somewhere(principal: Principal, permission: str) -> bool:
     """
     match principal:
         case ServicePrincipal():
-            return SERVICE_KINDS.get(principal.kind) == permission
+            return _serves(principal, permission)
         case UserPrincipal():
             return principal.user_id != SYSTEM_USER_ID and any(
                 _reaches(principal, key, organization_id)
                 for key in _DOORS.get(permission, (permission,))
                 for organization_id in (None, *principal.organization_roles)
             )
+
+
+def _serves(principal: ServicePrincipal, permission: str) -> bool:
+    own = SERVICE_KINDS.get(principal.kind)
+    return own is not None and permission in (own, ANY_SERVICE)
 
 
 def is_update_allowed(holds: Callable[[str], bool], *, is_prebuild: bool) -> bool:

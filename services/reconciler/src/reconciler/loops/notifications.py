@@ -190,7 +190,7 @@ class SendLoop:
         """Of the sink."""
         return self._sink.target
 
-    def check(self) -> Check:
+    async def check(self) -> Check:
         """Whether the sink takes what it is given."""
         target = self._sink.target
         name = f"notifications {target.channel.value}{target.name and f' {target.name}'}"

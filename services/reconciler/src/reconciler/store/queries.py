@@ -28,6 +28,7 @@ QUERY_FILES = (
     "outbox",
     "people",
     "pools",
+    "retention",
     "system",
     "templates",
     "workspaces",

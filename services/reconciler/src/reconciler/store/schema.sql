@@ -181,6 +181,7 @@ CREATE TABLE job_logs (
     PRIMARY KEY (job_id, position),
     CONSTRAINT job_log_line_is_stored_once UNIQUE (job_id, attempt, sequence)
 );
+CREATE INDEX job_logs_by_age ON job_logs USING brin (written_at);
 
 -- Provisioners seen lately.
 CREATE TABLE workers (
@@ -191,6 +192,18 @@ CREATE TABLE workers (
     tags              jsonb NOT NULL,
     service_key_id    uuid NOT NULL REFERENCES service_keys,
     last_seen_at      timestamptz NOT NULL
+);
+
+-- Processes that told of themselves lately, for `warmpool doctor`. `clock_skew_seconds`: how far their clock was ahead.
+CREATE TABLE instances (
+    id                 uuid PRIMARY KEY,
+    service            text NOT NULL,
+    name               text NOT NULL,
+    version            text NOT NULL,
+    clock_skew_seconds double precision NOT NULL,
+    problems           text[] NOT NULL,
+    programs           jsonb NOT NULL,
+    last_seen_at       timestamptz NOT NULL
 );
 
 -- Workspaces ------------------------------------------------------------------------------------------------------------------
@@ -291,6 +304,7 @@ CREATE TABLE agent_logs (
     text       text NOT NULL,
     PRIMARY KEY (agent_id, position)
 );
+CREATE INDEX agent_logs_by_age ON agent_logs USING brin (written_at);
 
 -- Claims ----------------------------------------------------------------------------------------------------------------------
 

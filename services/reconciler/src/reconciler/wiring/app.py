@@ -6,6 +6,7 @@ the loops stop, so that what a call promised is still said.
 
 from __future__ import annotations
 
+import socket
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -13,12 +14,12 @@ from pathlib import Path
 
 from opentelemetry import metrics
 
-from bus.api import Bus
-from bus.nats import connect_nats
-from reconciler.core.checks import Check
+from bus.nats import NatsBus, connect_nats
 from reconciler.core.pools import PoolSettings, concurrency_limit
+from reconciler.loops.bus_check import check_bus
 from reconciler.loops.claims import ClaimBatches
 from reconciler.loops.hints import BusHints
+from reconciler.loops.instances import SelfReport
 from reconciler.loops.lifecycle import LifecycleLoop
 from reconciler.loops.listen import listen
 from reconciler.loops.metrics import MetricsLoop, PoolMetrics
@@ -26,9 +27,11 @@ from reconciler.loops.notifications import NotificationMetrics, PlanLoop, SendLo
 from reconciler.loops.outbox import OutboxLoop
 from reconciler.loops.pool import PoolLoop
 from reconciler.loops.reaper import Reaper, ReaperSettings
+from reconciler.loops.retention import RetentionLoop
 from reconciler.rpc.authorizer import TokenAuthorizer
 from reconciler.rpc.creation import Creation
 from reconciler.rpc.gateway import GatewayServicer
+from reconciler.rpc.instances import InstanceServicer
 from reconciler.rpc.lifecycle import LivingWorkspaceServicer
 from reconciler.rpc.notifications import NotificationServicer
 from reconciler.rpc.people import PeopleServicer
@@ -50,6 +53,8 @@ from reconciler.store.offers import Offers
 from reconciler.store.outbox import Outbox
 from reconciler.store.pools import Pools
 from reconciler.store.quotas import Quotas
+from reconciler.store.retention import Retention
+from reconciler.store.system import SystemViews
 from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
 from reconciler.wiring.migration import prepare_schema
@@ -70,6 +75,7 @@ from warmpool.control.v1 import (
     workspaces_pb2_grpc,
 )
 from warmpool.gateway.v1 import gateway_pb2_grpc
+from warmpool.instance.v1 import instance_pb2_grpc
 from warmpool.provisioner.v1 import provisioner_pb2_grpc
 
 __all__ = ["serve"]
@@ -92,7 +98,10 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
             settings.nats_url.get_secret_value(), name="reconciler", access=settings.nats_access()
         )
         try:
-            async with RunGroup(group.stopping) as loops:
+            watch = partial(group.readiness.watch, clock=SystemClock())
+            async with RunGroup(group.stopping, group.readiness) as loops:
+                loops.start("watch-nats", partial(watch, "nats", bus.probe))
+                loops.start("watch-postgres", partial(watch, "postgres", database.probe))
                 await _serve(settings, database, claim_database, cipher, bus, loops)
         finally:
             await bus.close()
@@ -116,7 +125,7 @@ async def _serve(
     database: Database,
     claim_database: Database,
     cipher: StateCipher,
-    bus: Bus,
+    bus: NatsBus,
     loops: RunGroup,
 ) -> None:
     clock, entropy = SystemClock(), SystemEntropy()
@@ -207,6 +216,17 @@ async def _serve(
         tick_seconds=settings.notification_tick_seconds,
         missing_seconds=settings.provisioners_missing_seconds,
     )
+    retention = RetentionLoop(
+        database,
+        Retention(database),
+        clock,
+        entropy,
+        {
+            "job_logs": settings.job_logs_days,
+            "agent_logs": settings.agent_logs_days,
+            "audit_log": settings.audit_days,
+        },
+    )
     outbox = OutboxLoop(
         Outbox(database), bus, hints.outbox, clock, entropy, raw=settings.claim_events_raw
     )
@@ -240,11 +260,18 @@ async def _serve(
     )
     operators = PoolServicer(pools, hints, hints, clock, new_id, pool_settings, loops.stopping)
     gateway = GatewayServicer(Agents(database, agent_timeout=agent_timeout), hints, clock)
-    system = SystemServicer(
-        database,
+    release = version("warmpool-reconciler")
+    probes = [partial(check_bus, bus), *(loop.check for loop in send_loops)]
+    system = SystemServicer(database, clock, release, probes)
+    views = SystemViews(database)
+    instances = InstanceServicer(views, clock)
+    self_report = SelfReport(
+        views,
+        loops.readiness,
         clock,
-        version("warmpool-reconciler"),
-        [partial(check_bus, bus), *(loop.check for loop in send_loops)],
+        instance_id=new_id(),
+        name=socket.gethostname(),
+        version=release,
     )
     inboxes = NotificationServicer(database, clock, new_id)
     authorizer = TokenAuthorizer(Identities(database), clock)
@@ -260,10 +287,12 @@ async def _serve(
             partial(people_pb2_grpc.add_PeopleServiceServicer_to_server, people),
             partial(notifications_pb2_grpc.add_NotificationServiceServicer_to_server, inboxes),
             partial(system_pb2_grpc.add_SystemServiceServicer_to_server, system),
+            partial(instance_pb2_grpc.add_InstanceServiceServicer_to_server, instances),
         ],
         authorizer,
         settings.tls(),
         settings.reflection,
+        readiness=loops.readiness,
         options=[("grpc.max_connection_age_ms", CONNECTION_AGE_MS_MAX)],
         health_listen=settings.health_listen,
     )
@@ -279,23 +308,14 @@ async def _serve(
     loops.start("notifications", plan_loop.run)
     for number, send_loop in enumerate(send_loops):
         loops.start(f"sink {number}", send_loop.run)
+    loops.start("retention", retention.run)
+    loops.start("self-report", self_report.run)
     port = await server.start()
     write_port_file(settings.port_file, port)
     try:
         await loops.stopping.wait()
     finally:
         await server.stop(settings.drain_seconds)
-
-
-def check_bus(bus: Bus) -> Check:
-    """Whether hints travel; without them everything works, later."""
-    if bus.connected:
-        return Check(name="nats", is_ok=True, message="connected")
-    return Check(
-        name="nats",
-        is_ok=False,
-        message="not connected; hints wait for the slow poll, nothing is lost",
-    )
 
 
 def read_pool_settings(settings: ReconcilerSettings) -> PoolSettings:

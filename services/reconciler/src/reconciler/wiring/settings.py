@@ -5,13 +5,15 @@ a file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from bus.access import NatsAccess
 from reconciler.core.notifications.kinds import MailTls
 from reconciler.store.cipher import StateCipher, cipher_from_text
+from svckit.addresses import is_loopback
 from svckit.errors import InvalidArgument, StartFailed
 from svckit.nats_settings import NatsSettings
 
@@ -93,6 +95,15 @@ class ReconcilerSettings(NatsSettings):
         le=3600,
         description="Between two looks for workspaces that are due by themselves",
     )
+    job_logs_days: int = Field(
+        default=0, ge=0, le=36500, description="How long to keep builds' logs; 0 is for ever"
+    )
+    agent_logs_days: int = Field(
+        default=0, ge=0, le=36500, description="How long to keep agents' logs; 0 is for ever"
+    )
+    audit_days: int = Field(
+        default=0, ge=0, le=36500, description="How long to keep the audit log; 0 is for ever"
+    )
     pool_backoff_seconds: float = Field(
         default=60.0, ge=0, le=86400, description="Backoff per recent failure of a pool"
     )
@@ -168,6 +179,17 @@ class ReconcilerSettings(NatsSettings):
         default=None,
         description="Apprise URLs that every notification goes to, one a line",
     )
+
+    @model_validator(mode="after")
+    def _check_agent_url(self) -> Self:
+        parts = urlsplit(self.agent_url)
+        if parts.scheme == "https" or self.allow_plaintext or is_loopback(parts.hostname or ""):
+            return self
+        raise ValueError(
+            f"agent_url is {self.agent_url}: agents on other machines would send their tokens in"
+            " clear, and refuse to; give https://, or set allow_plaintext here and"
+            " WARMPOOL_AGENT_ALLOW_PLAINTEXT=true in the workspaces where something else encrypts"
+        )
 
     def read_database_url(self) -> str:
         """The URL, from the file if one is given; raises InvalidArgument if there is none."""
