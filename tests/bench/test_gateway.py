@@ -1,4 +1,4 @@
-"""One gateway process that holds many agents, beside a bare grpc.aio server that does.
+"""One gateway process that holds many agents, and two on one port, beside a bare grpc.aio server.
 
 Each agent has a connection of its own; the agents are in processes of their own. The control plane
 is a fake one in this process over real gRPC, the bus a real nats-server. Both servers are loaded by
@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 import statistics
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -66,18 +66,25 @@ def memory_kib(pid: int) -> float:
 
 
 async def measure(
-    pid: int, address: str, method: str, fire: Callable[[int], Awaitable[object]]
+    pids: Sequence[int], address: str, method: str, fire: Callable[[int], Awaitable[object]]
 ) -> Held:
-    """Holds the agents at this server; `fire` makes it tell one."""
-    before_kib, cpu_at_start = memory_kib(pid), cpu_seconds(pid)
+    """Holds the agents at the server in these processes; `fire` makes it tell one."""
+
+    def cpu() -> float:
+        return sum(cpu_seconds(pid) for pid in pids)
+
+    def memory() -> float:
+        return sum(memory_kib(pid) for pid in pids)
+
+    before_kib, cpu_at_start = memory(), cpu()
     async with run_crowd(address, method, AGENTS) as agents:
         storm = await agents.wait_connected()
-        cpu_of_storm = cpu_seconds(pid) - cpu_at_start
+        cpu_of_storm = cpu() - cpu_at_start
         await asyncio.sleep(SETTLE_SECONDS)
-        cpu_before = cpu_seconds(pid)
+        cpu_before = cpu()
         await asyncio.sleep(IDLE_SECONDS)
-        idle_cpu = (cpu_seconds(pid) - cpu_before) / IDLE_SECONDS
-        kib = (memory_kib(pid) - before_kib) / AGENTS
+        idle_cpu = (cpu() - cpu_before) / IDLE_SECONDS
+        kib = (memory() - before_kib) / AGENTS
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(agents.listen())
             seconds: list[float] = []
@@ -116,25 +123,44 @@ def put_agent(
     return workspace_id
 
 
-async def measure_gateway(supervisor: Supervisor, directory: Path, nats_url: str) -> Held:
-    port_file, key_file = directory / "agentgw.port", directory / "key"
+async def start_gateway(
+    supervisor: Supervisor, name: str, directory: Path, environment: dict[str, str]
+) -> tuple[int, int]:
+    """The gateway's process id and its port."""
+    port_file = directory / f"{name}.port"
+    port = await supervisor.start_service(
+        name,
+        "agentgw",
+        {**environment, "WARMPOOL_AGENTGW_PORT_FILE": str(port_file)},
+        port_file=port_file,
+    )
+    pid = supervisor.pid_of(name)
+    assert pid is not None
+    return pid, port
+
+
+async def measure_gateways(
+    supervisor: Supervisor, directory: Path, nats_url: str, *, count: int = 1
+) -> Held:
+    """So many gateways; more than one share a port."""
+    key_file = directory / "key"
     key_file.write_text("the gateway's key")
     async with fake_gateway_backend() as backend:
         for number in range(AGENTS):
             put_agent(backend, number, gateway_pb2.REINIT_VERDICT_UNCLAIMED)
-        port = await supervisor.start_service(
-            "agentgw",
-            "agentgw",
-            {
-                "WARMPOOL_AGENTGW_PORT_FILE": str(port_file),
-                "WARMPOOL_AGENTGW_RECONCILER_ADDRESS": backend.address,
-                "WARMPOOL_AGENTGW_KEY_FILE": str(key_file),
-                "WARMPOOL_AGENTGW_NATS_URL": nats_url,
-            },
-            port_file=port_file,
-        )
-        pid = supervisor.pid_of("agentgw")
-        assert pid is not None
+        environment = {
+            "WARMPOOL_AGENTGW_RECONCILER_ADDRESS": backend.address,
+            "WARMPOOL_AGENTGW_KEY_FILE": str(key_file),
+            "WARMPOOL_AGENTGW_NATS_URL": nats_url,
+            "WARMPOOL_AGENTGW_REUSE_PORT": str(count > 1).lower(),
+        }
+        names = [f"agentgw-{count}-{number}" for number in range(count)]
+        pids: list[int] = []
+        port = 0
+        for name in names:
+            environment["WARMPOOL_AGENTGW_LISTEN"] = f"127.0.0.1:{port}"
+            pid, port = await start_gateway(supervisor, name, directory, environment)
+            pids.append(pid)
         bus = await connect_nats(nats_url, name="bench")
 
         async def fire(number: int) -> None:
@@ -148,10 +174,11 @@ async def measure_gateway(supervisor: Supervisor, directory: Path, nats_url: str
             await bus.flush()
 
         try:
-            held = await measure(pid, f"127.0.0.1:{port}", WAIT, fire)
+            held = await measure(pids, f"127.0.0.1:{port}", WAIT, fire)
         finally:
             await bus.close()
-        await supervisor.stop_service("agentgw")
+        for name in names:
+            await supervisor.stop_service(name)
     return held
 
 
@@ -172,7 +199,7 @@ async def measure_bare(supervisor: Supervisor, directory: Path) -> Held:
         async def fire(number: int) -> None:
             await call(f"agent-{number}".encode())
 
-        held = await measure(pid, f"127.0.0.1:{port}", HOLD, fire)
+        held = await measure([pid], f"127.0.0.1:{port}", HOLD, fire)
     await supervisor.stop_service("echo")
     return held
 
@@ -181,9 +208,13 @@ async def test_a_gateway_beside_a_bare_server(tmp_path: Path, nats_url: str) -> 
     with many_files(AGENTS):
         async with Supervisor(tmp_path) as supervisor:
             bare = await measure_bare(supervisor, tmp_path)
-            ours = await measure_gateway(supervisor, tmp_path, nats_url)
-    report = Report("gateway", f"{AGENTS} agents held by one process, a connection each")
+            ours = await measure_gateways(supervisor, tmp_path, nats_url)
+            two = await measure_gateways(supervisor, tmp_path, nats_url, count=2)
+    report = Report(
+        "gateway", f"{AGENTS} agents held by one process, and by two on one port, a connection each"
+    )
     for name in Held.__dataclass_fields__:
         floor, figure = float(getattr(bare, name)), float(getattr(ours, name))
-        report.add(name, bare=floor, gateway=figure, ratio=figure / floor if floor else "")
+        ratio = figure / floor if floor else ""
+        report.add(name, bare=floor, gateway=figure, ratio=ratio, two=float(getattr(two, name)))
     report.print()

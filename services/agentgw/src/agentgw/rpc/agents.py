@@ -9,6 +9,7 @@ import grpc.aio
 from agentgw.core.liveness import LivenessBook
 from agentgw.rpc.authorizer import current_token_hash
 from agentgw.rpc.control_plane import ControlPlane
+from agentgw.store.records import PendingRecords
 from agentgw.store.sessions import Sessions
 from agentgw.wire.agents import (
     decode_acknowledgement,
@@ -37,12 +38,14 @@ class AgentServicer(AgentServiceServicer):
         sessions: Sessions,
         control_plane: ControlPlane,
         liveness: LivenessBook,
+        records: PendingRecords,
         *,
         liveness_seconds: float,
     ) -> None:
         self._sessions = sessions
         self._control_plane = control_plane
         self._liveness = liveness
+        self._records = records
         self._liveness_ms = int(liveness_seconds * 1000)
 
     async def WaitForReinit(  # pyright: ignore[reportIncompatibleMethodOverride] -- see below
@@ -67,7 +70,7 @@ class AgentServicer(AgentServiceServicer):
     ) -> agent_pb2.AcknowledgeReinitResponse:
         """Records durably how far the agent is."""
         record = decode_acknowledgement(request, current_token_hash())
-        if not all(await self._control_plane.record_reinits([record])):
+        if not await self._records.record(record):
             raise FailedPrecondition(
                 f"claim_id {record.claim_id}: is not a claim of this agent",
                 reason="CLAIM_UNKNOWN",

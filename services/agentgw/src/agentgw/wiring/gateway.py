@@ -86,7 +86,7 @@ class Gateway:
         self._entropy = entropy
         metrics = GatewayMetrics(meter)
         control_plane = ControlPlane(channel)
-        records = PendingRecords(metrics)
+        self.records: Final = PendingRecords(metrics)
         liveness = LivenessBook(
             refresh_seconds=plan.liveness_seconds,
             grace_seconds=VANISHED_GRACE_SECONDS,
@@ -102,7 +102,7 @@ class Gateway:
             pace=HeartbeatPace(plan.heartbeat_seconds),
             admission=Admission(limits),
             liveness=liveness,
-            records=records,
+            records=self.records,
             metrics=metrics,
             clock=clock,
             entropy=entropy,
@@ -117,13 +117,17 @@ class Gateway:
         }
         self._sweeper = Sweeper(self.sessions, interval_seconds=plan.sweep_seconds, clock=clock)
         self._recorder = Recorder(
-            control_plane, records, self.sessions, clock=clock, entropy=entropy
+            control_plane, self.records, self.sessions, clock=clock, entropy=entropy
         )
         self._liveness = LivenessReporter(
             control_plane, liveness, heartbeat_seconds=plan.liveness_seconds, clock=clock
         )
         servicer = AgentServicer(
-            self.sessions, control_plane, liveness, liveness_seconds=plan.liveness_seconds
+            self.sessions,
+            control_plane,
+            liveness,
+            self.records,
+            liveness_seconds=plan.liveness_seconds,
         )
         self._server = GrpcServer(
             plan.listen,

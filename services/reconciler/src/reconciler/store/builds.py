@@ -325,7 +325,7 @@ async def _carry_out(
 async def _refuse_pool(
     connection: Connection, preset_id: UUID, message: str, now: datetime
 ) -> None:
-    if await connection.fetchval(SQL.refuse_pool, preset_id) is None:
+    if await connection.fetchval(SQL.refuse_pool, preset_id, message) is None:
         return
     kind = Kind.POOL_VALIDATION_FAILED
     await tell_of_pool(connection, once_key(kind, preset_id), preset_id, kind, message, now)

@@ -120,6 +120,7 @@ CREATE TABLE presets (
     health              text NOT NULL DEFAULT 'healthy' CONSTRAINT pool_health CHECK (health IN ('healthy', 'hard_limited', 'validation_failed')),
     resumed_at          timestamptz,
     rehearsed_at        timestamptz, -- when a claim was first planned upon a prebuild of it
+    stop_reason         text NOT NULL DEFAULT '', -- why health is not healthy
     CONSTRAINT preset_name_is_unique UNIQUE (template_version_id, name)
 );
 CREATE INDEX presets_that_stopped ON presets (id) WHERE health = 'hard_limited';

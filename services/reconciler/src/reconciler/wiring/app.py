@@ -191,6 +191,17 @@ async def _serve(
             tick_seconds=settings.reaper_tick_seconds,
         ),
     )
+    retention = RetentionLoop(
+        database,
+        Retention(database),
+        clock,
+        entropy,
+        {
+            "job_logs": settings.job_logs_days,
+            "agent_logs": settings.agent_logs_days,
+            "audit_log": settings.audit_days,
+        },
+    )
     notification_metrics = NotificationMetrics(metrics.get_meter("reconciler"))
     notifications = NotificationQueue(database)
     send_loops = [
@@ -215,17 +226,6 @@ async def _serve(
         new_id,
         tick_seconds=settings.notification_tick_seconds,
         missing_seconds=settings.provisioners_missing_seconds,
-    )
-    retention = RetentionLoop(
-        database,
-        Retention(database),
-        clock,
-        entropy,
-        {
-            "job_logs": settings.job_logs_days,
-            "agent_logs": settings.agent_logs_days,
-            "audit_log": settings.audit_days,
-        },
     )
     outbox = OutboxLoop(
         Outbox(database), bus, hints.outbox, clock, entropy, raw=settings.claim_events_raw
@@ -261,8 +261,9 @@ async def _serve(
     operators = PoolServicer(pools, hints, hints, clock, new_id, pool_settings, loops.stopping)
     gateway = GatewayServicer(Agents(database, agent_timeout=agent_timeout), hints, clock)
     release = version("warmpool-reconciler")
-    probes = [partial(check_bus, bus), *(loop.check for loop in send_loops)]
-    system = SystemServicer(database, clock, release, probes)
+    system = SystemServicer(
+        database, clock, release, [partial(check_bus, bus), *(loop.check for loop in send_loops)]
+    )
     views = SystemViews(database)
     instances = InstanceServicer(views, clock)
     self_report = SelfReport(
@@ -305,11 +306,11 @@ async def _serve(
     loops.start("pool", pool_loop.run)
     loops.start("lifecycle", lifecycle_loop.run)
     loops.start("metrics", figures.run)
+    loops.start("retention", retention.run)
+    loops.start("self-report", self_report.run)
     loops.start("notifications", plan_loop.run)
     for number, send_loop in enumerate(send_loops):
         loops.start(f"sink {number}", send_loop.run)
-    loops.start("retention", retention.run)
-    loops.start("self-report", self_report.run)
     port = await server.start()
     write_port_file(settings.port_file, port)
     try:

@@ -139,5 +139,5 @@ UPDATE claims SET error = $2 WHERE workspace_id = $1 AND built_at IS NULL RETURN
 
 -- name: refuse_pool
 -- Stops a pool whose template or values no retry can mend; no row if it is known.
--- $1 preset
-UPDATE presets SET health = 'validation_failed' WHERE id = $1 AND health <> 'validation_failed' RETURNING id;
+-- $1 preset, $2 why
+UPDATE presets SET health = 'validation_failed', stop_reason = $2 WHERE id = $1 AND health <> 'validation_failed' RETURNING id;
