@@ -71,6 +71,8 @@ def test_each_setting_makes_its_sink_and_shows_no_secret(tmp_path: Path) -> None
         (MAIL | {"smtp_username": "x", "smtp_password_file": "/nowhere"}, "cannot read /nowhere"),
         (MAIL | {"notification_ca_file": "/nowhere"}, "notification_ca_file: cannot read"),
         (MAIL | {"notification_ca_file": "FILE:no certificate"}, "notification_ca_file"),
+        (MAIL | {"smtp_tls": "none"}, "smtp_host: notifications would go to another machine"),
+        (HOOK | {"webhook_url": "http://a.test/s3cret"}, "webhook_url: notifications would go"),
         ({"webhook_url": URL}, "webhook_secret_file: missing"),
         (HOOK | {"webhook_url": "ftp://hooks.test"}, "webhook_url: not an http"),
         (HOOK | {"webhook_url": "https://[s3cret"}, "webhook_url: not an http"),

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from reconciler.core.notifications.kinds import MailTls
 from reconciler.core.notifications.sinks import Sink
 from reconciler.wiring.settings import ReconcilerSettings
+from svckit.addresses import is_loopback
 from svckit.errors import StartFailed
 from svckit.system import Clock
 
@@ -44,6 +45,8 @@ def _read_mail(settings: ReconcilerSettings) -> Sink:
         raise StartFailed(
             'smtp_tls: "none" would send the password in clear; allowed with it: "starttls", "tls"'
         )
+    if settings.smtp_tls is MailTls.NONE:
+        _refuse_plain_text(settings, "smtp_host", settings.smtp_host, "smtp_tls")
     if not settings.smtp_from:
         raise StartFailed("smtp_from: missing; mail needs the address that it is from")
     mail = MailSettings(
@@ -62,6 +65,7 @@ def _read_webhook(settings: ReconcilerSettings, clock: Clock) -> Sink:
     from reconciler.sinks.webhook import WebhookSettings, WebhookSink, read_key
 
     url = settings.webhook_url.get_secret_value()
+    parts = urlsplit("")
     try:
         parts = urlsplit(url)
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -69,6 +73,8 @@ def _read_webhook(settings: ReconcilerSettings, clock: Clock) -> Sink:
         is_url = False
     if not is_url:
         raise StartFailed("webhook_url: not an http:// or https:// address with a host")
+    if parts.scheme == "http":
+        _refuse_plain_text(settings, "webhook_url", parts.hostname or "", "https://")
     if settings.webhook_secret_file is None:
         raise StartFailed(
             "webhook_secret_file: missing; posts are signed, so that the receiver"
@@ -77,6 +83,15 @@ def _read_webhook(settings: ReconcilerSettings, clock: Clock) -> Sink:
     key = read_key(_read("webhook_secret_file", settings.webhook_secret_file).strip())
     hook = WebhookSettings(url=url, key=key, context=_read_context(settings))
     return WebhookSink(hook, clock)
+
+
+def _refuse_plain_text(settings: ReconcilerSettings, name: str, host: str, way: str) -> None:
+    """Raises StartFailed if what is told would travel beyond the machine in clear."""
+    if not (settings.allow_plaintext or is_loopback(host)):
+        raise StartFailed(
+            f"{name}: notifications would go to another machine in clear; use {way}, or set"
+            " allow_plaintext where something else encrypts"
+        )
 
 
 def _read_context(settings: ReconcilerSettings) -> ssl.SSLContext:
