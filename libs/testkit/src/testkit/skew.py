@@ -1,7 +1,7 @@
 """What must work whichever releases the services and the agents are of.
 
 One `scenario` is run for every pairing. It claims a prebuild that the pairing before made, pushes a
-template, lets its pool warm, claims from it, and deletes; for agents of each release at once. Every
+version, lets its pool warm, claims from it, and deletes; for agents of each release at once. Every
 claim must reach its agent by a hint, in the form the reconciler was told to write, and be applied
 once; what was claimed in the pairing before must not have been touched since.
 """
@@ -85,7 +85,9 @@ class Skew:
         return self._pools[code.name]
 
     async def scenario(self, *, raw: bool = False) -> None:
-        """Claims, pushes, claims and deletes, for agents of each release at once."""
+        """Claims, pushes, claims and deletes, for agents of each release at once. What else is in
+        the pool is replaced by members of the pushed version.
+        """
         await self.settle()
         async with asyncio.TaskGroup() as group:
             for code in self.agents:
@@ -124,12 +126,13 @@ class Skew:
         system = self.rollout.system
         carried = await system.claim(self._pools[code.name])
         self._kept.append(await self._claimed(carried, code, raw=raw))
-        template = await self._push(system, code, size=1)
+        template = self._pools[code.name]
+        await self._push(system, code, size=1, name=template)
         await system.wait_warm(template)
         fresh = await system.claim(template)
         await self._claimed(fresh, code, raw=raw)
         await self._delete(fresh)
-        await system.wait_warm(self._pools[code.name])
+        await system.wait_warm(template)
 
     async def _claimed(self, workspace_id: str, code: Code, *, raw: bool) -> Workspace:
         """The workspace, once the hint was heard in its form, and the agent has applied it."""
@@ -172,8 +175,8 @@ class Skew:
         await eventually(look)
         assert not root.exists()
 
-    async def _push(self, system: RunningSystem, code: Code, *, size: int) -> str:
-        name = f"t-{uuid4().hex[:12]}"
+    async def _push(self, system: RunningSystem, code: Code, *, size: int, name: str = "") -> str:
+        name = name or f"t-{uuid4().hex[:12]}"
         await system.push(name, _TEMPLATE.format(setup=agent_setup(code), size=size))
         return name
 
