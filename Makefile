@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 export GRPC_ENABLE_FORK_SUPPORT := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast lint format typecheck arch gen gen-check buf deploy-check image-check sim skew bench lock clean
+.PHONY: help setup demo up test test-fast lint format typecheck arch gen gen-check buf deploy-check image-check sim skew bluegreen corpus bench lock clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ up: setup ## Run the whole system on this machine until Ctrl-C
 
 test: setup ## Check style, types and architecture, then run the default test suite
 	@$(MAKE) --no-print-directory lint typecheck arch gen-check buf
-	@$(BIN)/python -m pytest -m "not bench and not image and not matrix" -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not bench and not image and not long and not corpus" -n 2 --dist loadfile $(ARGS)
 
 test-fast: setup ## Unit and architecture tests only: no IO, seconds
 	@$(BIN)/python -m pytest tests/unit tests/architecture $(ARGS)
@@ -73,10 +73,16 @@ image-check: setup ## Run the Dockerfile's own pip commands and start what they 
 skew: setup ## The release before this one beside today's: every pairing of services and agents
 	@$(BIN)/python -m pytest tests/skew -m skew -v $(ARGS)
 
+bluegreen: setup ## Replace every service under load with 500 agents, and count who noticed
+	@$(BIN)/python -m pytest tests/e2e/test_bluegreen.py -m long -s --timeout 900 $(ARGS)
+
 bench: setup ## Benchmarks beside their floors: prints tables, writes bench-results/*.json
 	@$(BIN)/python -m pytest tests/bench -m bench -s --timeout 900 $(ARGS)
 
-lock: setup ## Recompile requirements.lock from requirements.in
+corpus: setup ## Templates of others from import to delete, with stub providers (CORPUS=a checkout of a template registry)
+	@CORPUS="$(CORPUS)" $(BIN)/python -m pytest tests/corpus -m corpus -s $(ARGS)
+
+lock: ## Recompile requirements.lock from requirements.in
 	@$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
 	@$(VENV)/lock/bin/uv pip compile --quiet --prerelease=if-necessary-or-explicit --universal \
 	  --generate-hashes --python-version 3.11 --no-emit-index-url requirements.in -o requirements.lock

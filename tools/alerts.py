@@ -115,9 +115,8 @@ ALERTS = (
         page="claims",
         severity="critical",
         for_="15m",
-        # Of the claim's steps together; a step without a claim in the time says nothing.
-        expr="sum(histogram_quantile(0.99, sum by (le, step)"
-        " (rate(warmpool_claim_step_seconds_bucket[15m]))) > 0) > 120",
+        expr="histogram_quantile(0.99, sum by (le)"
+        " (rate(warmpool_claim_seconds_bucket[15m]))) > 120",
         summary="From request to applied, the slowest claims take longer than 2 minutes",
     ),
     Alert(
@@ -263,6 +262,14 @@ ALERTS = (
         summary="No control plane is seen",
     ),
     Alert(
+        name="WarmpoolDegraded",
+        page="services",
+        severity="warning",
+        for_="5m",
+        expr="min by (job, pod, check) (warmpool_ready) == 0",
+        summary="{{ $labels.pod }} is without {{ $labels.check }}",
+    ),
+    Alert(
         name="WarmpoolCallsFailing",
         page="services",
         severity="critical",
@@ -270,6 +277,14 @@ ALERTS = (
         expr="sum by (grpc_method) (rate(grpc_server_call_duration_seconds_count"
         '{grpc_status=~"UNKNOWN|INTERNAL|DATA_LOSS|DEADLINE_EXCEEDED"}[5m])) > 0.05',
         summary="Calls of {{ $labels.grpc_method }} fail",
+    ),
+    Alert(
+        name="WarmpoolNotificationsDead",
+        page="services",
+        severity="warning",
+        for_="10m",
+        expr="max by (channel) (warmpool_notifications_dead) > 0",
+        summary="Notifications by {{ $labels.channel }} could not be sent",
     ),
 )
 

@@ -88,13 +88,13 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     (
         "How long does a claim take?",
         (
+            Panel("Request to applied", _quantiles("warmpool_claim_seconds"), "s"),
             Panel("Steps of a claim", _quantiles("warmpool_claim_step_seconds", "step"), "s"),
             Panel(
                 "Claims applied",
                 (
                     (
-                        'sum(rate(warmpool_claim_step_seconds_count{step="applied"}'
-                        "[$__rate_interval]))",
+                        "sum(rate(warmpool_claim_seconds_count[$__rate_interval]))",
                         "applied",
                     ),
                 ),
@@ -185,6 +185,24 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Age of the figures",
                 (("time() - max(coderd_prebuilt_workspaces_metrics_last_updated)", "age"),),
                 "s",
+            ),
+            Panel(
+                "Notifications",
+                (
+                    (
+                        "sum by (channel, outcome)"
+                        " (rate(warmpool_notifications_sent_total[$__rate_interval]))",
+                        "{{channel}} {{outcome}}",
+                    ),
+                ),
+                "ops",
+            ),
+            Panel(
+                "Notifications that wait or are dead",
+                (
+                    ("max by (channel) (warmpool_notifications_pending)", "{{channel}} waiting"),
+                    ("max by (channel) (warmpool_notifications_dead)", "{{channel}} dead"),
+                ),
             ),
         ),
     ),

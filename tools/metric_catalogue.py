@@ -111,6 +111,8 @@ def load_catalogue() -> tuple[Metric, ...]:
     provider = _Provider(found)
     metrics.set_meter_provider(provider)
     importlib.import_module("svckit.metrics")
+    readiness = importlib.import_module("svckit.readiness")
+    readiness.Readiness().observe(provider.get_meter("svckit"))
     for service, make in _services():
         make(provider.get_meter(service))
     return tuple(dict.fromkeys(found))
@@ -122,12 +124,14 @@ def _services() -> list[tuple[str, Callable[[Meter], object]]]:
     from provisionerd.core.slots import Slots
     from provisionerd.loops.metrics import WorkerMetrics
     from reconciler.loops.metrics import PoolMetrics
+    from reconciler.loops.notifications import NotificationMetrics
 
     def gateway(meter: Meter) -> None:
         GatewayMetrics(meter).observe_sessions(lambda: 0, lambda: 0)
 
     return [
         ("reconciler", PoolMetrics),
+        ("reconciler", NotificationMetrics),
         ("agentgw", gateway),
         ("provisionerd", lambda meter: WorkerMetrics(meter, Slots(1))),
     ]

@@ -3,12 +3,15 @@
 A real reconciler process on a durable Postgres; workers are acquire streams of this process. The
 floors need no product: for pickup, an insert with NOTIFY, a listener, and `FOR UPDATE SKIP LOCKED`
 on a table of two columns, over asyncpg; for throughput, the same statement by as many connections.
+Beside them, on the same Postgres, Procrastinate: a queue in Postgres that others use, with its own
+worker in this process, woken by NOTIFY.
 Prints a table and writes bench-results/queue.json; asserts no time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,9 +20,10 @@ from uuid import uuid4
 
 import asyncpg
 import grpc.aio
+import procrastinate
 import pytest
 
-from testkit.bench import Rate, Report, run_open
+from testkit.bench import Rate, Report, cpu_seconds, run_open
 from testkit.bench_system import (
     PROVISIONER_KEY,
     BenchSystem,
@@ -35,8 +39,8 @@ from warmpool.provisioner.v1.provisioner_pb2_grpc import ProvisionerServiceStub
 
 pytestmark = pytest.mark.bench
 
-POSTS = 300
-POSTS_PER_SECOND = 50
+POSTS = 200
+POSTS_PER_SECOND = 20
 JOBS = 1000
 WIDTHS = (1, 4, 16)
 WANT = 16
@@ -160,6 +164,37 @@ async def measure_bare_pickup(system: BenchSystem) -> Rate:
     return rate
 
 
+async def measure_procrastinate(system: BenchSystem) -> Rate:
+    """From the moment a task is deferred to its first line in a worker."""
+    got: dict[int, asyncio.Future[None]] = {}
+    numbers = itertools.count()
+
+    def future_of(number: int) -> asyncio.Future[None]:
+        return got.setdefault(number, asyncio.get_running_loop().create_future())
+
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=system.database_url))
+
+    @app.task
+    async def note(number: int) -> None:
+        future_of(number).set_result(None)
+
+    async with app.open_async(), asyncio.TaskGroup() as tasks:
+        await app.schema_manager.apply_schema_async()
+        working = tasks.create_task(
+            app.run_worker_async(concurrency=WANT, install_signal_handlers=False)
+        )
+
+        async def post() -> None:
+            number = next(numbers)
+            await note.defer_async(number=number)
+            await future_of(number)
+
+        await post()  # the worker listens
+        rate = await run_open(post, count=POSTS, per_second=POSTS_PER_SECOND)
+        working.cancel()
+    return rate
+
+
 async def measure_acquiring(system: BenchSystem, workers: int) -> float:
     """Jobs per second that so many workers take off a full queue."""
     left = JOBS
@@ -219,9 +254,19 @@ async def test_pickup_and_acquiring(tmp_path: Path) -> None:
             version_id = await seed_template(connection, "dev")
             await connection.execute(BARE_TABLE)
         bare = await measure_bare_pickup(system)
+        procrastinates = await measure_procrastinate(system)
+        before = cpu_seconds(system.reconciler_pid)
         ours = await measure_pickup(system, token)
+        cpu_ms = 1000 * (cpu_seconds(system.reconciler_pid) - before) / POSTS
         report.add_rate(f"bare insert, NOTIFY, take, {POSTS_PER_SECOND} per second", bare)
-        report.add_rate(f"workspace asked for -> job acquired, {POSTS_PER_SECOND} per second", ours)
+        report.add_rate(
+            f"Procrastinate, deferred -> begun, {POSTS_PER_SECOND} per second", procrastinates
+        )
+        report.add_rate(
+            f"workspace asked for -> job acquired, {POSTS_PER_SECOND} per second",
+            ours,
+            server_cpu_ms=cpu_ms,
+        )
         async with system.connect() as connection:
             await seed_pool(connection, version_id, "many", JOBS)
         for workers in WIDTHS:

@@ -223,7 +223,8 @@ async def test_import_lists_the_preset_and_its_pool(lab: Lab) -> None:
 
 
 async def test_a_dry_run_changes_nothing(lab: Lab) -> None:
-    assert await lab.harness.provisioner.dry_run(lab.job(), {})
+    found = await lab.harness.provisioner.dry_run(lab.job(), {})
+    assert found.resources
     assert lab.agents.all == []
     assert lab.kept == []
 

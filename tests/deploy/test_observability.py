@@ -41,27 +41,37 @@ def _series() -> set[str]:
 
 
 def _selectors(expression: str) -> set[str]:
-    """The metrics an expression asks for, found in the tree that the parser makes of it."""
+    """The metrics an expression asks for."""
+    return _read(expression)[0]
+
+
+def _read(expression: str) -> tuple[set[str], set[str]]:
+    """The metrics and the labels in the tree that the parser makes of an expression."""
     found: set[str] = set()
+    labels: set[str] = set()
 
     def walk(node: Any) -> None:
         match node:
             case promql_parser.VectorSelector():
                 assert node.name, f"a selector without a name in {expression}"
                 found.add(node.name)
+                labels.update(matcher.name for matcher in node.matchers.matchers)
             case promql_parser.MatrixSelector():
                 walk(node.vector_selector)
             case promql_parser.BinaryExpr():
+                if node.modifier and node.modifier.matching:
+                    labels.update(node.modifier.matching.labels)
                 walk(node.lhs)
                 walk(node.rhs)
             case promql_parser.Call():
                 for argument in node.args:
                     walk(argument)
+            case promql_parser.AggregateExpr():
+                if node.modifier:
+                    labels.update(node.modifier.labels)
+                walk(node.expr)
             case (
-                promql_parser.AggregateExpr()
-                | promql_parser.ParenExpr()
-                | promql_parser.UnaryExpr()
-                | promql_parser.SubqueryExpr()
+                promql_parser.ParenExpr() | promql_parser.UnaryExpr() | promql_parser.SubqueryExpr()
             ):
                 walk(node.expr)
             case promql_parser.NumberLiteral() | promql_parser.StringLiteral():
@@ -70,7 +80,7 @@ def _selectors(expression: str) -> set[str]:
                 raise AssertionError(f"{type(node).__name__} in {expression}")
 
     walk(promql_parser.parse(expression))
-    return found
+    return found, labels
 
 
 def _rules() -> list[dict[str, Any]]:
@@ -95,7 +105,9 @@ RULES = _rules()
 def test_the_catalogue_is_the_table_of_the_operations_page() -> None:
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
     listed = set(re.findall(r"^\| `((?:coderd|grpc_server|warmpool)_[a-z_]+)` \|", page, re.M))
-    assert set(_catalogue()) == listed
+    assert set(_catalogue()) == listed, (
+        "run tools/observability.py; a new class of instruments goes into tools/metric_catalogue.py"
+    )
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
@@ -111,6 +123,27 @@ def test_the_dashboard_asks_for_metrics_that_exist_and_shows_every_one() -> None
 
     assert asked - _series() == set()
     assert set(_catalogue()) - asked - histograms == set()
+
+
+def test_labels_that_are_asked_for_are_given_by_the_code_or_by_the_scrape() -> None:
+    code = [
+        source
+        for source in [*ROOT.glob("services/*/src/**/*.py"), *ROOT.glob("libs/svckit/src/**/*.py")]
+        if "opentelemetry" in source.read_text("utf-8")
+    ]
+    literals = {
+        literal.replace(".", "_")
+        for source in code
+        for literal in re.findall(r'"([a-z]+[._a-z]*)"', source.read_text("utf-8"))
+    }
+    at_scrape = {"le", "job", "instance", "pod", "namespace"}
+
+    asked = {
+        label for query in [*_queries(), *(r["expr"] for r in RULES)] for label in _read(query)[1]
+    }
+
+    assert {"template_name", "grpc_status", "step"} <= asked
+    assert asked - literals - at_scrape == set()
 
 
 def test_panels_do_not_overlap() -> None:

@@ -69,7 +69,10 @@ async def restore(dump: Path, former: Path, root: Path) -> None:
 
 async def delete(system: RunningSystem, workspace_id: str) -> None:
     request = DeleteWorkspaceRequest(workspace_id=workspace_id)
-    await system.client.workspaces.DeleteWorkspace(request, timeout=CALL_SECONDS)
+    # the client may still be pausing between two attempts to reach a reconciler that was restarted
+    await system.client.workspaces.DeleteWorkspace(
+        request, timeout=CALL_SECONDS, wait_for_ready=True
+    )
 
 
 async def is_deleted(system: RunningSystem, workspace_id: str) -> None:

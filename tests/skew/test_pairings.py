@@ -20,7 +20,7 @@ from testkit.releases import TODAY, Code
 from testkit.rollout import run_rollout
 from testkit.skew import Skew, watch_skew
 
-pytestmark = [pytest.mark.skew, pytest.mark.matrix, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.skew, pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
 
 RECONCILERS = {"before": ("old",), "pre": ("old", "new"), "post": ("new",)}
 PAIRINGS = [

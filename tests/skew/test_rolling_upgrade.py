@@ -15,7 +15,7 @@ from testkit.releases import TODAY, Code
 from testkit.rollout import Rollout, run_rollout
 from testkit.skew import Skew, watch_skew
 
-pytestmark = pytest.mark.skew
+pytestmark = [pytest.mark.skew, pytest.mark.timeout(300)]
 
 COMMAND_SECONDS = 30
 
@@ -36,7 +36,7 @@ async def test_an_upgrade_step_by_step(skew: Skew, previous: Code):
     await rollout.start("reconciler", previous)
     await rollout.start("provisionerd", previous)
     await rollout.start("agentgw", previous)
-    await skew.scenario()
+    await skew.settle()
 
     async with open_database(rollout.database_url, pool_max=1) as database:
         await migrate(database)
@@ -46,9 +46,8 @@ async def test_an_upgrade_step_by_step(skew: Skew, previous: Code):
         await skew.scenario()
         await skew.claim_across("agentgw", TODAY)
         await skew.scenario()
-        await rollout.arrange("provisionerd", TODAY)
-        await skew.scenario()
 
+        await rollout.arrange("provisionerd", TODAY)
         await migrate(database, post=True)
         await skew.scenario()
 

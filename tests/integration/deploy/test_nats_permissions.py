@@ -5,14 +5,10 @@ service can do what it does, and nothing else.
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nats.errors
 import pytest
@@ -22,16 +18,14 @@ from bus import subjects
 from bus.access import NatsAccess
 from bus.errors import AccessInvalid
 from bus.nats import NatsBus, connect_nats
-from embedded._binaries import find_nats_server
 from testkit.certificates import make_identity
 from testkit.eventually import eventually
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).resolve().parents[3]
-CONFIGURATION = ROOT / "deploy" / "nats" / "nats.conf"
 PATIENCE_SECONDS = 20.0
 ID = "6f1c1bc2-98a3-4cc7-9f4e-6f5ee0c5b0ff"
+Site = Any  # tests/integration/deploy/conftest.py
 Login = Callable[[str], Awaitable[NatsBus]]
 
 PUBLISHED = {  # one subject of each kind, and the pattern that hears it
@@ -41,58 +35,6 @@ PUBLISHED = {  # one subject of each kind, and the pattern that hears it
     subjects.workspaces_changed_subject(ID): subjects.WORKSPACES_CHANGED_ALL,
 }
 CLAIM = subjects.claims_subject(ID)
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A nats-server, and the directory with what its users need."""
-
-    url: str
-    secrets: Path
-
-    def access(self, user: str) -> NatsAccess:
-        return NatsAccess(
-            nkey_file=self.secrets / f"nats-{user}.nk", ca_file=self.secrets / "ca.crt"
-        )
-
-
-@pytest.fixture(scope="module")
-def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("installation") / "secrets"
-    tool = [sys.executable, str(ROOT / "tools" / "make_secrets.py"), str(directory)]
-    subprocess.run(tool, check=True, capture_output=True, timeout=60)
-    return directory
-
-
-@pytest.fixture
-async def site(secrets: Path, tmp_path: Path) -> AsyncGenerator[Site]:
-    shutil.copy(CONFIGURATION, tmp_path)
-    shutil.copy(secrets / "nats-keys.conf", tmp_path)
-    shutil.copytree(secrets / "nats", tmp_path / "tls")
-    ports = tmp_path / "ports"
-    ports.mkdir()
-    # Nothing but where it listens differs from production.
-    flags = ["--addr", "127.0.0.1", "--port", "-1", "--http_port", "-1"]
-    server = await asyncio.create_subprocess_exec(
-        find_nats_server(),
-        *("--config", "nats.conf", *flags, "--ports_file_dir", str(ports)),
-        cwd=tmp_path,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-
-    def said() -> str:
-        assert server.returncode is None
-        files = [file.read_text() for file in ports.glob("*.ports")]
-        assert files
-        assert files[0]
-        return json.loads(files[0])["nats"][0]
-
-    try:
-        port = (await eventually(said)).rpartition(":")[2]
-        yield Site(f"tls://127.0.0.1:{port}", secrets)
-    finally:
-        server.terminate()
-        await server.wait()
 
 
 @pytest.fixture
@@ -211,6 +153,28 @@ async def test_a_server_of_another_root_is_not_trusted(site: Site, tmp_path: Pat
         assert (bus.connected, bus.last_failure) == (False, "SSLCertVerificationError")
     finally:
         await bus.close()
+
+
+async def test_renewed_keys_and_certificates_are_taken_at_the_next_connection(
+    site: Site, login: Login
+) -> None:
+    reconciler, gateway = await login("reconciler"), await login("agentgw")
+
+    async with gateway.subscribe(subjects.CLAIMS_ALL) as claims:
+        await gateway.flush()
+        await site.stop()
+        site.renew_secrets()
+        await site.start()
+
+        async def both_are_back() -> None:
+            assert reconciler.connected, reconciler.last_failure
+            assert gateway.connected, gateway.last_failure
+
+        await eventually(both_are_back, seconds=60)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await gateway.flush()
+            await reconciler.publish(CLAIM, b"claimed")
+            assert (await anext(claims)).subject == CLAIM
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,16 @@ import pytest
 from testkit.eventually import eventually
 from testkit.system import RunningSystem
 from warmpool.common.v1.types_pb2 import LogLevel
-from warmpool.control.v1.templates_pb2 import PushTemplateHeader
+from warmpool.control.v1.templates_pb2 import (
+    CheckTemplateVersionRequest,
+    PushTemplateHeader,
+    TemplateCheck,
+)
 from warmpool.control.v1.workspaces_pb2 import WatchJobLogsRequest
 from warmpool_cli.archive import pack_template
+from warmpool_cli.flows.checking import follow_check
 from warmpool_cli.flows.pushing import follow_import, upload_template
+from warmpool_cli.flows.streams import Patience
 
 pytestmark = [
     pytest.mark.integration,
@@ -79,8 +85,14 @@ async def test_admins_hear_of_an_unsafe_template_before_and_when_it_is_claimed(
     assert await wait_told(system, ["claim.would_replace"]) == {
         "claim.would_replace": "terraform_data.vm (triggers_replace)"
     }
+    # AND whoever asks is told the same, upon a prebuild that is there
+    warm = await system.wait_warm("unsafe")
+    check = await check_once(system)
+    assert (check.preset, bool(check.prebuild), check.error) == (warm.preset_name, True, "")
+    assert [(each.address, list(each.paths)) for each in check.replacements] == [
+        ("terraform_data.vm", ["triggers_replace"])
+    ]
     # AND when it is claimed, the claim works all the same, and says what it cost
-    await system.wait_warm("unsafe")
     workspace_id = await system.claim("unsafe")
     workspace = await system.wait_applied(workspace_id, seconds=30)
     assert await wait_told(system, ["claim.resources_replaced", "claim.would_replace"]) == {
@@ -90,6 +102,17 @@ async def test_admins_hear_of_an_unsafe_template_before_and_when_it_is_claimed(
     assert await read_warnings(system, workspace.latest_build.job_id) == [
         "terraform_data.vm: replaced at the claim; differs: triggers_replace"
     ]
+
+
+async def check_once(system: RunningSystem) -> TemplateCheck:
+    """What a check of the template's only pool finds."""
+    asked = await system.client.templates.CheckTemplateVersion(
+        CheckTemplateVersionRequest(template="unsafe"), timeout=20
+    )
+    (queued,) = asked.checks
+    return await follow_check(
+        system.client, queued, lambda _line: None, timeout_seconds=30, patience=Patience()
+    )
 
 
 async def wait_told(system: RunningSystem, kinds: list[str]) -> dict[str, str]:

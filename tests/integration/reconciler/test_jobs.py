@@ -37,6 +37,30 @@ async def test_a_claim_is_a_persons_job(world: PoolWorld) -> None:
     assert (await world.acquire()).workspace_id == workspace_id
 
 
+async def test_a_person_is_told_how_many_are_before_them_and_how_long_that_may_take(
+    world: PoolWorld,
+) -> None:
+    async def ask() -> tuple[int, int]:
+        world.clock.advance(1)
+        created = await world.maker.create(world.wanted(), new_ids(), "", world.clock.now())
+        view = await world.workspaces.get(created.workspace_id, world.clock.now())
+        return view.queue_position, view.expected_wait_seconds
+
+    # GIVEN a job that took 40 s, and another that runs
+    await world.create_prebuild()
+    took = await world.acquire()
+    world.clock.advance(40)
+    await world.complete(took)
+    await world.create_prebuild()
+    assert await ask() == (0, 0)  # nothing is under way: nothing is in its way
+    await world.acquire()
+    # THEN who comes now waits for it, and the next one for both
+    assert [await ask(), await ask()] == [(0, 40), (1, 80)]
+    # AND with two workers at it, half as long
+    await world.acquire()
+    assert await ask() == (1, 40)
+
+
 async def test_a_worker_gets_only_what_it_can_run(world: PoolWorld) -> None:
     await world.create_prebuild()
     await world.execute("""UPDATE jobs SET tags = '{"gpu": "yes"}' WHERE status = 'pending'""")

@@ -242,3 +242,25 @@ async def test_the_next_boundary_of_a_schedule_starts_a_pass_by_itself(
         assert await passes.next() == (0, 0)
         world.clock.advance(0.2)
         assert await passes.next() == (created, deleted)
+
+
+async def test_a_pass_that_did_something_is_one_line_and_one_that_did_nothing_is_none(
+    world: PoolWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with serve_office(world) as office, a_loop(world, office.hints) as passes:
+        assert await passes.next() == (2, 0)
+        office.hints.wake_pool()
+        assert await passes.next_after_debounce() == (0, 0)
+    (line,) = [r for r in caplog.records if r.name == "reconciler.loops.pool"]
+    fields = vars(line)["warmpool_fields"]
+    assert line.message == "pools were reconciled"
+    assert fields.pop("elapsed_seconds") >= 0
+    assert fields == {
+        "presets_total": 1,
+        "presets_reconciled": 1,
+        "created": 2,
+        "deleted": 0,
+        "cancelled": 0,
+        "failed": 0,
+    }

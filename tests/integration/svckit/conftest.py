@@ -62,6 +62,7 @@ async def start() -> AsyncGenerator[Callable[..., Awaitable[tuple[GrpcServer, in
             unary_seconds_max: float = 30.0,
             options: tuple[tuple[str, int], ...] = (),
             health_listen: str = "",
+            listen: str = "127.0.0.1:0",
         ) -> tuple[GrpcServer, int]:
             get_system = grpc.unary_unary_rpc_method_handler(
                 unary,
@@ -80,7 +81,7 @@ async def start() -> AsyncGenerator[Callable[..., Awaitable[tuple[GrpcServer, in
                 _registration("warmpool.test.v1.Undeclared", {"Call": get_system}),
             ]
             server = GrpcServer(
-                "127.0.0.1:0",
+                listen,
                 services,
                 TokenTable(),
                 tls,

@@ -14,6 +14,7 @@ from provisionerd.core.provisioner import (
     Build,
     BuildResult,
     Cancel,
+    DryRun,
     Job,
     Level,
     Owner,
@@ -91,6 +92,9 @@ class Workspace:
 
     async def rehearse(self, build: Build) -> tuple[Replacement, ...]:
         return await self._provisioner.rehearse(self._job(), build)
+
+    async def dry_run(self) -> DryRun:
+        return await self._provisioner.dry_run(self._job(), {})
 
     async def check(self) -> None:
         await self._provisioner.import_template(self._job())
@@ -250,6 +254,54 @@ async def test_a_rehearsal_says_what_a_claim_would_replace_and_changes_nothing(
     assert workspace.tfstate == before
     warning = "terraform_data.vm: a claim would replace it, because of: triggers_replace"
     assert workspace.lines.count((Level.WARN, warning)) == len(expected)
+
+
+async def test_a_dry_run_says_what_depends_on_the_owner_and_changes_nothing(
+    workspace: Workspace,
+) -> None:
+    theirs = """resource "terraform_data" "home" {
+  count = data.coder_workspace.me.prebuild_count == 1 ? 0 : 1
+}
+resource "terraform_data" "disk" {
+  input = data.coder_workspace.me.start_count
+}
+"""
+    workspace.write(HEAD + VM + theirs)
+    found = await workspace.dry_run()
+    assert set(found.resources) == {
+        "coder_agent.main",
+        "terraform_data.vm",
+        "terraform_data.home[0]",
+        "terraform_data.disk",
+    }
+    assert set(found.owner_dependent) == {
+        Replacement(address="terraform_data.vm", paths=("triggers_replace",)),
+        Replacement(address="terraform_data.home[0]", paths=()),
+    }
+    assert (
+        Level.WARN,
+        "terraform_data.vm: depends on its owner: triggers_replace",
+    ) in workspace.lines
+    assert workspace.tfstate is None
+
+
+async def test_a_template_that_cannot_be_planned_for_the_pool_says_so(
+    workspace: Workspace,
+) -> None:
+    refuses = """resource "terraform_data" "vm" {
+  lifecycle {
+    precondition {
+      condition     = data.coder_workspace_owner.me.name != "prebuilds"
+      error_message = "not for the pool"
+    }
+  }
+}
+"""
+    workspace.write(HEAD + refuses)
+    assert (await workspace.dry_run()).owner_dependent == ()
+    (said,) = [text for level, text in workspace.lines if level is Level.WARN]
+    assert said.startswith("For a prebuild it cannot be planned: ")
+    assert "not for the pool" in said
 
 
 async def test_a_rehearsal_of_a_good_template_finds_nothing(workspace: Workspace) -> None:

@@ -32,6 +32,7 @@ def a_workspace(
             job_error=error,
             reason=reason,
             queue_position=3 if status == JobStatus.JOB_STATUS_PENDING else 0,
+            expected_wait_seconds=150 if status == JobStatus.JOB_STATUS_PENDING else 0,
         ),
     )
 
@@ -80,7 +81,10 @@ def test_a_failed_claim_says_why():
 @pytest.mark.parametrize(
     ("workspace", "words"),
     [
-        (a_workspace(JobStatus.JOB_STATUS_PENDING), "start build pending, 3 before it"),
+        (
+            a_workspace(JobStatus.JOB_STATUS_PENDING),
+            "start build pending, 3 before it, about 2m to wait",
+        ),
         (a_workspace(claim=Claim(id="c"), reason="initiator"), "start build succeeded"),
         (
             a_workspace(claim=Claim(id="c")),

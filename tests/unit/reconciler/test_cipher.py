@@ -53,7 +53,7 @@ def test_a_row_from_before_there_was_a_key_is_read_as_it_is() -> None:
 
 def test_one_workspaces_tfstate_is_not_taken_for_anothers() -> None:
     cipher = StateCipher([NEW])
-    with pytest.raises(FailedPrecondition, match="damaged, or another's"):
+    with pytest.raises(FailedPrecondition, match="is damaged in the database, or another's"):
         cipher.open(cipher.seal(TFSTATE, MINE), OTHERS)
 
 

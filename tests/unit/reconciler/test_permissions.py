@@ -84,18 +84,28 @@ THINGS: Mapping[str, tuple[UUID | None, UUID | None]] = {
 }
 ALL, HERE = "shmopHMOP", "hmop"
 OWN = "mM"
-SELF = {"self.read": ALL, "system.read": ALL, "token.read": OWN, "token.update": OWN}
+SELF = {"self.read": ALL, "system.read": ALL} | dict.fromkeys(
+    ("token.read", "token.update", "notification.read", "notification.update"), OWN
+)
 READ = {"template.read": ALL, "pool.read": ALL}
 TEMPLATES = READ | {"template.update": ALL, "template.delete": ALL, "pool.update": ALL}
 WORKSPACES = ("workspace.create", "workspace.read", "workspace.update", "workspace.delete")
 PREBUILDS = ("prebuilt_workspace.update", "prebuilt_workspace.delete")
-PEOPLE_READ = ("user.read", "token.read", "organization.read", "key.read", "audit.read")
+PEOPLE_READ = (
+    "user.read",
+    "token.read",
+    "organization.read",
+    "key.read",
+    "audit.read",
+    "notification.read",
+)
 PEOPLE_CHANGE = (
     "user.update",
     "token.update",
     "organization.create",
     "organization.update",
     "key.update",
+    "notification.update",
 )
 ORGANIZATION_MEMBER = (
     SELF

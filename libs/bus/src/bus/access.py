@@ -35,15 +35,9 @@ class NatsAccess:
             return None
         context = ssl.create_default_context(cafile=self.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.renew(context)
-        return context
-
-    def renew(self, context: ssl.SSLContext) -> None:
-        """Takes the files as they are now into a context that is in use. Raises OSError."""
-        if self.ca_file is not None:
-            context.load_verify_locations(cafile=self.ca_file)
         if self.cert_file is not None:
             context.load_cert_chain(self.cert_file, self.key_file)
+        return context
 
     def check(self) -> None:
         """Raises AccessInvalid, which names the file, if one cannot be used as it is now."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -44,6 +45,7 @@ FIRST_CONNECT_SECONDS: Final = (
     2.0  # how long a service waits at its start before it goes on without
 )
 CONNECT_TIMEOUT_SECONDS: Final = 3
+CONNECT_ALL_SECONDS: Final = 15.0  # then it is tried anew, with the files as they are by then
 RECONNECT_WAIT_SECONDS: Final = 0.5
 FLUSH_TIMEOUT_SECONDS: Final = 3.0
 CLOSE_TIMEOUT_SECONDS: Final = 3.0
@@ -238,14 +240,7 @@ class NatsBus(Bus):
 
     async def _connect(self, client: Client, closed: asyncio.Event) -> None:
         access = self._access
-        tls = access.tls()
-
         self._refusals.clear()
-
-        async def on_disconnected() -> None:
-            if tls is not None:  # nats-py reconnects by itself with the same context
-                with contextlib.suppress(OSError):
-                    access.renew(tls)
 
         async def on_closed() -> None:
             closed.set()
@@ -256,28 +251,31 @@ class NatsBus(Bus):
 
         async def on_error(error: Exception) -> None:
             self._note(error)
+            refused = isinstance(error, ssl.SSLError | nats.errors.AuthorizationError)
+            if refused and client is self._client:  # it would go on with the files as they were
+                closed.set()
             if isinstance(error, nats.errors.SlowConsumerError):
                 for listener in self._listeners:
                     if listener.remote is error.sub:
                         listener.pending.drop()
 
-        await client.connect(
-            servers=self._servers,
-            name=self._name,
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # pyright: ignore[reportArgumentType]
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            ping_interval=self._ping_seconds,  # pyright: ignore[reportArgumentType]
-            max_outstanding_pings=OUTSTANDING_PINGS_MAX,
-            user_credentials=str(access.credentials_file) if access.credentials_file else None,
-            nkeys_seed=str(access.nkey_file) if access.nkey_file else None,
-            tls=tls,
-            disconnected_cb=on_disconnected,
-            closed_cb=on_closed,
-            reconnected_cb=on_reconnected,
-            error_cb=on_error,
-        )
+        async with asyncio.timeout(CONNECT_ALL_SECONDS):
+            await client.connect(
+                servers=self._servers,
+                name=self._name,
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # pyright: ignore[reportArgumentType]
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                ping_interval=self._ping_seconds,  # pyright: ignore[reportArgumentType]
+                max_outstanding_pings=OUTSTANDING_PINGS_MAX,
+                user_credentials=str(access.credentials_file) if access.credentials_file else None,
+                nkeys_seed=str(access.nkey_file) if access.nkey_file else None,
+                tls=access.tls(),
+                closed_cb=on_closed,
+                reconnected_cb=on_reconnected,
+                error_cb=on_error,
+            )
 
     def _note(self, error: Exception) -> None:
         self._last_failure = type(error).__name__

@@ -10,6 +10,7 @@ import grpc
 
 from svckit.channel import ClientTls, PlaintextRefused, open_channel
 from svckit.errors import StartFailed
+from warmpool.control.v1.notifications_pb2_grpc import NotificationServiceStub
 from warmpool.control.v1.people_pb2_grpc import PeopleServiceStub
 from warmpool.control.v1.pools_pb2_grpc import PoolServiceStub
 from warmpool.control.v1.system_pb2_grpc import SystemServiceStub
@@ -56,6 +57,7 @@ class Client:
     address: str
     system: SystemServiceStub
     templates: TemplateServiceStub
+    notifications: NotificationServiceStub
     people: PeopleServiceStub
     pools: PoolServiceStub
     workspaces: WorkspaceServiceStub
@@ -90,6 +92,7 @@ async def open_client(connection: Connection) -> AsyncGenerator[Client]:
             address=connection.address,
             system=SystemServiceStub(channel),
             templates=TemplateServiceStub(channel),
+            notifications=NotificationServiceStub(channel),
             people=PeopleServiceStub(channel),
             pools=PoolServiceStub(channel),
             workspaces=WorkspaceServiceStub(channel),

@@ -31,7 +31,7 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.initial_reconnect_backoff_ms", 200),
-    # A replica that has come is found within this; one that drains waits for it (svckit.server)
+    # A replica that came is found within this; svckit.server gives notice for longer.
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.dns_min_time_between_resolutions_ms", 10_000),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),

@@ -15,7 +15,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from provisionerd.core.errors import ProvisionCanceled
-from provisionerd.core.provisioner import Build, BuildResult, ImportResult, Job, Replacement
+from provisionerd.core.provisioner import (
+    Build,
+    BuildResult,
+    DryRun,
+    ImportResult,
+    Job,
+    Replacement,
+)
 
 __all__ = ["FakeCall", "FakeProvisioner"]
 
@@ -63,10 +70,10 @@ class FakeProvisioner:
         await self._live(FakeCall(job=job, template=await _read(job)))
         return self.imported
 
-    async def dry_run(self, job: Job, parameters: dict[str, str]) -> tuple[str, ...]:
+    async def dry_run(self, job: Job, parameters: dict[str, str]) -> DryRun:
         """Returns `resources`."""
         await self._live(FakeCall(job=job, template=await _read(job), parameters=parameters))
-        return self.resources
+        return DryRun(resources=self.resources)
 
     async def rehearse(self, job: Job, build: Build) -> tuple[Replacement, ...]:
         """Returns what `result` says was replaced."""

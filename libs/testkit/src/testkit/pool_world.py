@@ -75,12 +75,13 @@ class PoolWorld:
         self.database = database
         self.clock = SettableClock()
         self.queue = JobQueue(database)
-        self.tfstates = Tfstates(database, StateCipher([b"k" * 32]))
-        self.ends = JobEnds(database)
+        self.cipher = StateCipher([b"k" * 32])
+        self.tfstates = Tfstates(database, self.cipher)
+        self.ends = JobEnds(database, self.cipher)
         self.maker = WorkspaceMaker(database, agent_timeout=AGENT_TIMEOUT)
         self.lifecycles = Lifecycles(database)
         self.templates = Templates(database)
-        self.agents = Agents(database, agent_timeout=AGENT_TIMEOUT)
+        self.agents = Agents(database, self.cipher, agent_timeout=AGENT_TIMEOUT)
         self.workspaces = Workspaces(database, agent_timeout=AGENT_TIMEOUT)
         self.pools = Pools(
             database, agent_timeout=AGENT_TIMEOUT, failure_lookback=timedelta(hours=1)

@@ -107,6 +107,7 @@ class SimulatedGateway:
         """Sends everybody away, then ends."""
         await drain_sessions(
             self.sessions,
+            admits=False,
             window_seconds=0.5,
             timeout_seconds=5.0,
             clock=self._plane.clock,

@@ -26,6 +26,7 @@ from reconciler.core.templates import (
 from reconciler.rpc.authorizer import TokenAuthorizer
 from reconciler.rpc.templates import TemplateServicer
 from reconciler.store.builds import JobEnds
+from reconciler.store.cipher import StateCipher
 from reconciler.store.claims import NewIds, Wanted, WorkspaceMaker
 from reconciler.store.db import Database
 from reconciler.store.identity import Identities, ensure_bootstrap
@@ -152,7 +153,7 @@ class ControlPlane:
 
     async def complete(self, job: AcquiredJob, result: ImportResult = POOLED) -> tuple[UUID, ...]:
         """It completes it; returns the pools to look at."""
-        aftermath = await JobEnds(self.database).complete_import(
+        aftermath = await JobEnds(self.database, StateCipher([])).complete_import(
             job.id, job.attempt, None, result, (), self.clock.now()
         )
         assert aftermath is not None

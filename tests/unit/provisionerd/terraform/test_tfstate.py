@@ -157,6 +157,7 @@ def test_keys_of_modules_may_hold_anything() -> None:
     (instance,) = read_tfstate(_a_tfstate(resource)).instances
     assert instance.resource == "module.m.module.n.null_resource.x"
     assert instance.address == 'module.m["x.y]"].module.n[0].null_resource.x["a\\"b]"]'
+    assert instance.modules == (("m", '["x.y]"]'), ("n", "[0]"))
 
 
 def test_two_agents_of_one_name_are_refused() -> None:

@@ -52,7 +52,7 @@ EXPECTED = {
     "data.coder_parameter": """
         id cS; name rS; type oS; form_type ocS; display_name oS; description oS; default oS
         icon oS; order oN; mutable oB; ephemeral oB; styling oS; value cS; optional cB
-        option list 64; option.name rS; option.value rS; option.description oS; option.icon oS
+        option list; option.name rS; option.value rS; option.description oS; option.icon oS
         validation list 1; validation.min oN; validation.max oN; validation.monotonic oS
         validation.regex oS; validation.error oS; validation.min_disabled cB
         validation.max_disabled cB""",

@@ -127,10 +127,11 @@ WRONG: list[tuple[str, dict[str, Value], str]] = [
         {
             "name": "p",
             "type": "number",
-            "option": ({"name": "One", "value": "1"},),
-            "validation": ({"min": 1},),
+            "default": "1",
+            "option": ({"name": "One", "value": "1"}, {"name": "Two", "value": "2"}),
+            "validation": ({"min": 2},),
         },
-        "validation and option are both set",
+        "default is 1; it must be 2 or more",
     ),
     (
         "coder_parameter",

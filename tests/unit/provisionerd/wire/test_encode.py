@@ -174,10 +174,14 @@ def test_a_dry_run_is_reported_also_when_it_would_make_nothing() -> None:
 
 
 def test_a_rehearsal_reports_what_would_be_replaced() -> None:
-    result = DryRunResult(replacements=(Replacement(address="a.b", paths=("c",)),))
+    result = DryRunResult(
+        replacements=(Replacement(address="a.b", paths=("c",)),),
+        owner_dependent=(Replacement(address="a.d", paths=("e",)),),
+    )
     request = encode_completion(REF, Completion(result=result), [])
     assert request.template_dry_run == pb.TemplateDryRunResult(
-        replacements=[pb.ResourceReplacement(address="a.b", paths=["c"])]
+        replacements=[pb.ResourceReplacement(address="a.b", paths=["c"])],
+        owner_dependent=[pb.ResourceReplacement(address="a.d", paths=["e"])],
     )
 
 

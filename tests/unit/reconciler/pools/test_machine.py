@@ -128,6 +128,10 @@ class PoolMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.world.now += timedelta(seconds=seconds)
 
+    @rule(seconds=st.sampled_from([-7201, -601, -1, 86_401]))
+    def the_clock_is_set(self, seconds: int) -> None:
+        self.world.now += timedelta(seconds=seconds)
+
     @rule()
     def everything_works_again(self) -> None:
         self.world.paused = False

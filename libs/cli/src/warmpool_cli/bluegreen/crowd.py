@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentsdk import AckPhase, Agent, AgentCallbacks, CallFailed
+from agentsdk import AckPhase, Agent, AgentCallbacks, CallFailed, Lifecycle
 from agentsdk.core import SETTLED, Heard, Reconnect, ReinitEvent, StreamSilent
 from agentsdk.settings import read_settings
 from agentsdk.system import SystemClock
@@ -59,20 +59,25 @@ class _Member:
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        self._is_known = False
+        self._has_manifest = False
+        self._has_begun = False
         self._is_waiting = False
         self._left_at: float | None = None
 
     def callbacks(self) -> AgentCallbacks:
         return AgentCallbacks(
+            lifecycle_changed=self._changed,
             stream_began=self._began,
             stream_ended=self._ended,
             call_failed=self._failed,
             claim_acknowledged=self._acknowledged,
         )
 
+    def _changed(self, _lifecycle: Lifecycle) -> None:
+        self._has_manifest = True
+
     def _began(self) -> None:
-        self._is_known = self._is_waiting = True
+        self._has_begun = self._is_waiting = True
         self._record.waiting += 1
         if self._left_at is not None:
             gap_seconds = _CLOCK.monotonic() - self._left_at
@@ -96,7 +101,8 @@ class _Member:
     def _failed(self, failure: CallFailed) -> None:
         if (failure.code, failure.reason) in SETTLED:
             return  # an answer, not an error
-        if failure.code == "UNAUTHENTICATED" and not self._is_known:
+        is_known = self._has_manifest and self._has_begun
+        if failure.code == "UNAUTHENTICATED" and not is_known:
             return  # it is faster than the build that makes its token
         self._count(str(failure))
 

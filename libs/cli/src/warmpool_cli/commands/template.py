@@ -1,4 +1,4 @@
-"""template push, list, versions, promote, policy."""
+"""template push, list, versions, promote, check, policy."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from warmpool.control.v1.templates_pb2 import (
 )
 from warmpool_cli.archive import TemplateArchive, detect_provisioner_type, pack_template
 from warmpool_cli.client import CALL_TIMEOUT_SECONDS, Client
+from warmpool_cli.commands.check import check
 from warmpool_cli.commands.options import NoWait, Organization, read_pairs
 from warmpool_cli.commands.policy import policy
 from warmpool_cli.errors import UsageInvalid
@@ -62,6 +63,7 @@ def register(app: typer.Typer) -> None:
     add_command(group, "list")(list_templates)
     add_command(group, "versions")(versions)
     add_command(group, "promote")(promote)
+    add_command(group, "check")(check)
     add_command(group, "policy")(policy)
     app.add_typer(group, name="template")
 

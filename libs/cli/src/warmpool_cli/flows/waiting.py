@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from datetime import timedelta
 
 import grpc
 import grpc.aio
@@ -19,7 +20,7 @@ from warmpool_cli.client import Client
 from warmpool_cli.errors import OperationFailed
 from warmpool_cli.flows.following import is_final
 from warmpool_cli.flows.streams import Patience, read_stream
-from warmpool_cli.render.words import agent_word, job_word, transition_word
+from warmpool_cli.render.words import agent_word, job_word, span, transition_word
 
 __all__ = ["describe_progress", "is_built", "is_claim_applied", "wait_for_workspace"]
 
@@ -110,8 +111,11 @@ def describe_progress(workspace: Workspace) -> str:
     """Where the latest build stands, and the claim if it is the claim's, in a phrase."""
     build = workspace.latest_build
     words = f"{transition_word(build.transition)} build {job_word(build.job_status)}"
-    if build.job_status == JobStatus.JOB_STATUS_PENDING and build.queue_position:
-        words += f", {build.queue_position} before it"
+    if build.job_status == JobStatus.JOB_STATUS_PENDING:
+        if build.queue_position:
+            words += f", {build.queue_position} before it"
+        if build.expected_wait_seconds:
+            words += f", about {span(timedelta(seconds=build.expected_wait_seconds))} to wait"
     if build.job_status != JobStatus.JOB_STATUS_SUCCEEDED or build.reason != CLAIM_REASON:
         return words
     if workspace.claim.HasField("applied_at"):

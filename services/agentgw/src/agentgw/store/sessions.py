@@ -158,8 +158,10 @@ class Sessions:
         self._nudge_if_due()
         return told
 
-    def begin_drain(self, *, retry_seconds: float) -> tuple[int, ...]:
-        """Admits nobody any more. Returns the sessions that are open."""
+    def begin_drain(self, *, retry_seconds: float | None) -> tuple[int, ...]:
+        """Admits nobody any more, or everybody still without a time to come back. Returns the
+        sessions that are open.
+        """
         self._drain_retry_seconds = retry_seconds
         return tuple(self._live)
 

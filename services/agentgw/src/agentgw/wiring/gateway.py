@@ -171,6 +171,7 @@ class Gateway:
                 group.create_task(self._server.hang_up(plan.drain_seconds))
             await drain_sessions(
                 self.sessions,
+                admits=plan.reuse_port,
                 window_seconds=min(plan.drain_window_seconds, plan.drain_seconds / 2),
                 timeout_seconds=plan.drain_seconds,
                 clock=self._clock,

@@ -169,10 +169,13 @@ class HeartbeatAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRunResult:
-    """The addresses a plan would make, and what a rehearsed claim would replace."""
+    """The addresses a plan would make, those of them that depend on their owner, and what a
+    rehearsed claim would replace.
+    """
 
     resources: tuple[str, ...] = ()
     replacements: tuple[Replacement, ...] = ()
+    owner_dependent: tuple[Replacement, ...] = ()
 
 
 JobResult = ImportResult | DryRunResult | BuildResult

@@ -29,6 +29,7 @@ __all__ = [
     "Build",
     "BuildResult",
     "Cancel",
+    "DryRun",
     "ImportResult",
     "Job",
     "Level",
@@ -277,6 +278,17 @@ class BuildResult:
     resources: tuple[Resource, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """What a plan would make: addresses, and those with attributes that are others for another
+    owner. Such a resource changes at a claim, or is replaced, and which of both only a plan upon a
+    prebuild can tell. No attribute means that it exists for one owner alone.
+    """
+
+    resources: tuple[str, ...] = ()
+    owner_dependent: tuple[Replacement, ...] = ()
+
+
 class Provisioner(Protocol):
     """One way to provision. Failures raise `provisionerd.core.errors.ProvisionError` or one of
     its kinds.
@@ -291,8 +303,8 @@ class Provisioner(Protocol):
         """Reads a template's parameters, presets and agents; changes nothing."""
         ...
 
-    async def dry_run(self, job: Job, parameters: dict[str, str]) -> tuple[str, ...]:
-        """Plans with values and returns the addresses it would make; changes nothing."""
+    async def dry_run(self, job: Job, parameters: dict[str, str]) -> DryRun:
+        """Plans with values and returns what it would make; changes nothing."""
         ...
 
     async def rehearse(self, job: Job, build: Build) -> tuple[Replacement, ...]:

@@ -295,7 +295,8 @@ async def _call(job: AcquiredJob, provisioner: Provisioner, surroundings: Job) -
         case ImportWork():
             return await provisioner.import_template(surroundings)
         case DryRunWork(parameters=parameters):
-            return DryRunResult(resources=await provisioner.dry_run(surroundings, parameters))
+            found = await provisioner.dry_run(surroundings, parameters)
+            return DryRunResult(resources=found.resources, owner_dependent=found.owner_dependent)
         case RehearsalWork(build=build):
             return DryRunResult(replacements=await provisioner.rehearse(surroundings, build))
         case BuildWork(build=build):

@@ -24,6 +24,7 @@ from provisionerd.core.provisioner import (
     Agent,
     Build,
     BuildResult,
+    DryRun,
     ImportResult,
     Job,
     Level,
@@ -73,11 +74,11 @@ class ProcessProvisioner:
         """Reads `warmpool.toml`."""
         return (await asyncio.to_thread(read_template, job.template_dir)).offer
 
-    async def dry_run(self, job: Job, parameters: dict[str, str]) -> tuple[str, ...]:
+    async def dry_run(self, job: Job, parameters: dict[str, str]) -> DryRun:
         """Checks values and names what would be made."""
         template = await asyncio.to_thread(read_template, job.template_dir)
         resolve(template.parameters, parameters, {})
-        return tuple(resource.address for resource in _list_resources(template))
+        return DryRun(resources=tuple(each.address for each in _list_resources(template)))
 
     async def rehearse(self, job: Job, build: Build) -> tuple[Replacement, ...]:
         """A claim replaces nothing here: agents are told of their new owner where they are."""

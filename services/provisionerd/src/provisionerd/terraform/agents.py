@@ -2,8 +2,10 @@
 
 Promises: agents and resources come in the order of the tfstate; a script, app or variable belongs
 to the agent whose id it names; an agent lives on the nearest resource that depends on it, nearest
-meaning that none of the other candidates lies between. Agent names are unique without regard to
-case and app slugs are unique, or `TemplateInvalid` says which is not.
+meaning that none of the other candidates lies between. A tfstate's dependencies know no instance
+keys, so a resource in a module that is made several times is the home of the agents of its own
+module instance. Agent names are unique without regard to case and app slugs are unique, or
+`TemplateInvalid` says which is not.
 """
 
 from __future__ import annotations
@@ -64,7 +66,18 @@ def _find_homes(agent: Instance, others: Sequence[Instance]) -> tuple[Instance, 
         candidate
         for candidate in candidates
         if not (candidate.dependencies & names) - {candidate.resource}
+        and _is_same_expansion(agent, candidate)
     )
+
+
+def _is_same_expansion(one: Instance, other: Instance) -> bool:
+    """Whether the module instances in which both lie agree, as far as they share modules."""
+    for mine, theirs in zip(one.modules, other.modules, strict=False):
+        if mine[0] != theirs[0]:
+            return True
+        if mine[1] != theirs[1]:
+            return False
+    return True
 
 
 def _read_agent(instance: Instance, instances: Sequence[Instance]) -> Agent:

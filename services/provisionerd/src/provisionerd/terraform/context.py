@@ -10,13 +10,14 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 
 from provisionerd.core.provisioner import Build, Stage, Transition
 from provisionerd.terraform.jsonvalues import text
 from provisionerd.terraform.tfstate import Tfstate
 from provisionerd.tfprovider import ProviderContext, TransitionName
 
-__all__ = ["build_context", "plan_context"]
+__all__ = ["build_context", "plan_context", "pool_context"]
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -25,6 +26,22 @@ def plan_context(parameters: Mapping[str, str]) -> ProviderContext:
     """For a plan that belongs to no workspace: import and dry run."""
     return ProviderContext(
         parameters=dict(parameters), provisioner_os=_our_os(), provisioner_arch=_our_arch()
+    )
+
+
+def pool_context(parameters: Mapping[str, str]) -> ProviderContext:
+    """For the same plan as the pool would make it: whatever a template can see of the workspace's
+    owner is another's.
+    """
+    return replace(
+        plan_context(parameters),
+        is_prebuild=True,
+        workspace_id="00000000-0000-4000-8000-0000000000fd",
+        workspace_name="prebuild",
+        owner_id="00000000-0000-4000-8000-0000000000ff",
+        owner_username="prebuilds",
+        owner_full_name="Prebuilds",
+        owner_email="prebuilds@example.invalid",
     )
 
 

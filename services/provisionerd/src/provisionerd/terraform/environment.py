@@ -7,6 +7,7 @@ provider's socket and never through the environment, where any local-exec could 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,6 +21,7 @@ _FIXED = {
     "TF_DISABLE_PLUGIN_TLS": "1",  # providers are our own children on private sockets
     "GOGC": "400",  # a tenth less wall time; the process is short-lived
 }
+_REATTACH = "TF_REATTACH_PROVIDERS"
 _CREDENTIAL_PARTS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE", "_KEY")
 
 
@@ -32,7 +34,9 @@ def build_environment(
     data_dir: Path,
     reattach: Mapping[str, str],
 ) -> dict[str, str]:
-    """Returns what the process sees. `reattach` wins over `added`, which wins over ours."""
+    """Returns what the process sees. `reattach` wins over `added`, which wins over ours; providers
+    that `added` says are served already are served beside ours.
+    """
     patterns = tuple(allowed)
     inherited = {
         name: value
@@ -46,7 +50,14 @@ def build_environment(
         "TF_CLI_CONFIG_FILE": str(cli_config_file),
         "TF_DATA_DIR": str(data_dir),
         **reattach,
+        **_join_reattached(added, reattach),
     }
+
+
+def _join_reattached(added: Mapping[str, str], reattach: Mapping[str, str]) -> dict[str, str]:
+    if _REATTACH not in added or _REATTACH not in reattach:
+        return {}
+    return {_REATTACH: json.dumps(json.loads(added[_REATTACH]) | json.loads(reattach[_REATTACH]))}
 
 
 def list_credentials(environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -147,7 +147,7 @@ def _read_diagnostic(level: Level, message: str, fields: Mapping[str, object]) -
         level=Level.WARN if text(fields.get("severity")) == "warning" else level,
         summary=text(fields.get("summary")) or message,
         detail=text(fields.get("detail")),
-        filename=text(place.get("filename")),
+        filename=_shorten(text(place.get("filename"))),
         line=integer(mapping(place.get("start")).get("line")) or 0,
         address=text(fields.get("address")),
     )
@@ -174,3 +174,9 @@ def _read_at(fields: Mapping[str, object]) -> datetime | None:
         return datetime.fromisoformat(text(fields.get("@timestamp")))
     except ValueError:
         return None
+
+
+def _shorten(filename: str) -> str:
+    """A file of an installed module without where this worker keeps those."""
+    _, found, inside = filename.rpartition("/data/modules/")
+    return f"modules/{inside}" if found else filename

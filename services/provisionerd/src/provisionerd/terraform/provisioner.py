@@ -17,22 +17,25 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from provisionerd.core.errors import ProvisionError
+from provisionerd.core.errors import ProvisionCanceled, ProvisionError
 from provisionerd.core.provisioner import (
     Build,
     BuildResult,
+    DryRun,
     ImportResult,
     Job,
     Level,
+    LogSink,
     Replacement,
     Stage,
     Transition,
 )
 from provisionerd.terraform.agents import read_agents, read_resources
 from provisionerd.terraform.buildlog import BuildLog
-from provisionerd.terraform.context import build_context, plan_context
+from provisionerd.terraform.context import build_context, plan_context, pool_context
 from provisionerd.terraform.events import PlannedChange
 from provisionerd.terraform.keeper import TfstateKeeper
 from provisionerd.terraform.mask import Masker
@@ -44,7 +47,11 @@ from provisionerd.terraform.protection import (
     list_replaced,
     read_policy,
 )
-from provisionerd.terraform.replacements import list_replacements, read_replacements
+from provisionerd.terraform.replacements import (
+    compare_plans,
+    list_replacements,
+    read_replacements,
+)
 from provisionerd.terraform.session import Session, open_session
 from provisionerd.terraform.settings import TerraformSettings
 from provisionerd.terraform.template import read_template
@@ -94,15 +101,37 @@ class TerraformProvisioner:
                 log.say(Level.WARN, f"preset {preset.name!r} sets {name!r}, which is no parameter")
         return result
 
-    async def dry_run(self, job: Job, parameters: dict[str, str]) -> tuple[str, ...]:
-        """Plans with values and returns what would be made."""
+    async def dry_run(self, job: Job, parameters: dict[str, str]) -> DryRun:
+        """Plans with values, once for a person and once for the pool, and compares."""
+        resources, theirs = await self._show_plan(job, plan_context(parameters))
+        second = replace(job, work_dir=job.work_dir / "pool", log=_quiet(job.log))
+        await asyncio.to_thread(second.work_dir.mkdir, mode=0o700)
+        try:
+            _, ours = await self._show_plan(second, pool_context(parameters))
+        except ProvisionCanceled:
+            raise
+        except ProvisionError as error:
+            job.log(Level.WARN, "plan", f"For a prebuild it cannot be planned: {error.message}")
+            return DryRun(resources=resources)
+        owner_dependent = compare_plans(theirs, ours)
+        for each in owner_dependent:
+            differs = ", ".join(each.paths) or "it exists for one owner alone"
+            job.log(Level.WARN, "plan", f"{each.address}: depends on its owner: {differs}")
+        return DryRun(resources=resources, owner_dependent=owner_dependent)
+
+    async def _show_plan(self, job: Job, context: ProviderContext) -> tuple[tuple[str, ...], bytes]:
+        """Plans upon nothing: the addresses that would be made, and the plan as JSON."""
         masker = Masker()
         log = BuildLog(job.log, masker)
-        async with self._open(job, plan_context(parameters), log, masker) as session:
-            await session.run("plan", _PLAN, timeout_seconds=self._settings.plan_timeout_seconds)
-            return tuple(
-                change.address for change in log.planned if change.action in ("create", "replace")
+        file = job.work_dir / "plan.tfplan"
+        async with self._open(job, context, log, masker) as session:
+            await session.run(
+                "plan",
+                (*_PLAN, f"-out={file}"),
+                timeout_seconds=self._settings.plan_timeout_seconds,
             )
+            made = tuple(each.address for each in log.planned if each.action == "create")
+            return made, await session.capture("show", ("show", "-no-color", "-json", str(file)))
 
     async def rehearse(self, job: Job, build: Build) -> tuple[Replacement, ...]:
         """Plans the claim; what forces a replacement is the plan's own word."""
@@ -225,6 +254,15 @@ class TerraformProvisioner:
             )
             await session.prepare()
             yield session
+
+
+def _quiet(log: LogSink) -> LogSink:
+    """A sink for a plan that is only compared with another."""
+
+    def say(level: Level, stage: str, text: str) -> None:
+        log(Level.DEBUG, stage, text)
+
+    return say
 
 
 async def _keep_last(keeper: TfstateKeeper, complain: Callable[[str], None]) -> None:

@@ -16,7 +16,7 @@ from provisionerd.terraform.events import PlannedChange
 from provisionerd.terraform.jsonvalues import mapping, mappings, sequence, text
 from provisionerd.terraform.tfstate import Instance, Tfstate
 
-__all__ = ["list_replacements", "read_replacements"]
+__all__ = ["compare_plans", "list_replacements", "read_replacements"]
 
 
 def list_replacements(
@@ -48,6 +48,38 @@ def read_replacements(shown: bytes) -> tuple[Replacement, ...]:
         paths = dict.fromkeys(text(path[0]) for path in steps if path)
         found.append(Replacement(address=text(resource.get("address")), paths=tuple(paths)))
     return tuple(found)
+
+
+def compare_plans(one: bytes, other: bytes) -> tuple[Replacement, ...]:
+    """The resources but `coder_*` that two plans of the same template, in JSON, would make
+    differently, with the attributes that differ; none if only one would make it.
+    """
+    ones, others = _read_made(one), _read_made(other)
+    found: list[Replacement] = []
+    for address in dict.fromkeys((*ones, *others)):
+        here, there = ones.get(address), others.get(address)
+        if here is None or there is None:
+            found.append(Replacement(address=address, paths=()))
+        elif here != there:
+            names = sorted(here.keys() | there.keys())
+            differing = tuple(name for name in names if here.get(name) != there.get(name))
+            found.append(Replacement(address=address, paths=differing))
+    return tuple(found)
+
+
+def _read_made(shown: bytes) -> dict[str, dict[str, tuple[object, object]]]:
+    """What a plan would make: for each attribute what is known of it, and what is not yet."""
+    made: dict[str, dict[str, tuple[object, object]]] = {}
+    for resource in mappings(mapping(json.loads(shown)).get("resource_changes")):
+        change = mapping(resource.get("change"))
+        type_ = text(resource.get("type"))
+        if "create" not in sequence(change.get("actions")) or type_.startswith("coder_"):
+            continue
+        after, unknown = mapping(change.get("after")), mapping(change.get("after_unknown"))
+        made[text(resource.get("address"))] = {
+            name: (after.get(name), unknown.get(name)) for name in (*after, *unknown)
+        }
+    return made
 
 
 def _list_differences(old: Instance | None, new: Instance | None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ read raises `TfstateUnreadable`: nothing may be concluded from half a file.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -31,7 +32,8 @@ class TfstateUnreadable(ProvisionError):
 class Instance:
     """One instance of a managed resource or data source.
 
-    `resource` is the address without the instance key, the form `dependencies` uses.
+    `resource` is the address without the instance key, the form `dependencies` uses. `modules` are
+    the modules it lies in, outermost first, each with its instance key as written, empty if none.
     """
 
     address: str
@@ -43,6 +45,7 @@ class Instance:
     sensitive: tuple[str, ...] = ()
     dependencies: frozenset[str] = frozenset()
     tainted: bool = False
+    modules: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,11 @@ def _read_instances(document: Mapping[str, object]) -> Iterator[Instance]:
                     if isinstance(dependency, str)
                 ),
                 tainted=text(instance.get("status")) == "tainted",
+                modules=tuple(_MODULE.findall(text(resource.get("module")))),
             )
+
+
+_MODULE = re.compile(r'module\.([\w-]+)(\[(?:\d+|"(?:[^"\\]|\\.)*")\])?')
 
 
 def _render_key(key: object) -> str:

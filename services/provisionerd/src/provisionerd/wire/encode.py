@@ -98,6 +98,7 @@ def encode_completion(
                 pb.TemplateDryRunResult(
                     resources=result.resources,
                     replacements=_encode_replacements(result.replacements),
+                    owner_dependent=_encode_replacements(result.owner_dependent),
                 )
             )
         case BuildResult() as result:

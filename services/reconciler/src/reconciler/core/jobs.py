@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from math import ceil
 from typing import Final
 from uuid import UUID
 
@@ -32,6 +33,7 @@ __all__ = [
     "decide_released",
     "decide_silent",
     "decide_tags",
+    "expect_wait",
     "next_status",
     "rehearse_claim",
 ]
@@ -227,6 +229,16 @@ def decide_failed(
     if is_claim and is_retryable and attempt < attempts_max:
         return Requeue()
     return Fail(error, reason)
+
+
+def expect_wait(*, ahead: int, took_seconds: float | None, in_hand: int) -> int:
+    """How many seconds a pending job with so many before it may wait, if jobs go on taking as long
+    as they took lately and as many run at once as run now. 0 if nothing runs: then nothing is in
+    its way, or nobody works and nobody knows.
+    """
+    if not took_seconds or not in_hand:
+        return 0
+    return ceil((ahead + 1) * took_seconds / in_hand)
 
 
 def decide_tags(asked: Mapping[str, str], key_tags: Mapping[str, str]) -> dict[str, str]:

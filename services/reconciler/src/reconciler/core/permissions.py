@@ -14,6 +14,9 @@ service holds the one permission of its kind. The system user may do nothing ove
     organization-admin   all        all      all                           members, keys    -
     organization-member  read       read     their own                     reads members    -
 
+Notifications are each user's own to read and to choose; owners read and change everybody's,
+auditors read them.
+
 A prebuild is a workspace, and a resource of its own besides: `prebuilt_workspace.delete` deletes
 prebuilds alone, `workspace.delete` deletes both. `may_delete` has the rule.
 """
@@ -63,7 +66,15 @@ _WORKSPACES: Final = ("workspace.create", "workspace.read", "workspace.update", 
 _PREBUILDS: Final = ("prebuilt_workspace.update", "prebuilt_workspace.delete")
 _TOKENS: Final = ("token.read", "token.update")
 _KEYS: Final = ("key.read", "key.update")
-_PEOPLE_READ: Final = ("user.read", "token.read", "organization.read", "key.read", "audit.read")
+_NOTIFICATIONS: Final = ("notification.read", "notification.update")
+_PEOPLE_READ: Final = (
+    "user.read",
+    "token.read",
+    "organization.read",
+    "key.read",
+    "audit.read",
+    "notification.read",
+)
 _PEOPLE: Final = (
     *_PEOPLE_READ,
     "user.update",
@@ -71,6 +82,7 @@ _PEOPLE: Final = (
     "organization.create",
     "organization.update",
     "key.update",
+    "notification.update",
 )
 _SELF: Final = ("self.read", "system.read")
 
@@ -80,7 +92,7 @@ def _grant(reach: Reach, *permissions: str) -> Grants:
 
 
 _NOTHING: Final[Grants] = frozenset()
-_MEMBER: Final = _grant(Reach.ANY, *_SELF) | _grant(Reach.OWN, *_TOKENS)
+_MEMBER: Final = _grant(Reach.ANY, *_SELF) | _grant(Reach.OWN, *_TOKENS, *_NOTIFICATIONS)
 _ORGANIZATION_MEMBER: Final = _grant(
     Reach.ANY, "template.read", "pool.read", "organization.read"
 ) | _grant(Reach.OWN, *_WORKSPACES)

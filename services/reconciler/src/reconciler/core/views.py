@@ -76,6 +76,7 @@ class WorkspaceView:
     reason: str
     build_created_at: datetime
     queue_position: int
+    expected_wait_seconds: int
     agents: tuple[AgentView, ...]
     claim: ClaimView | None
     lifecycle: LifecycleView | None = None

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from opentelemetry import trace
+
 from reconciler.core.hints import Hints
 from reconciler.core.names import prebuild_name
 from reconciler.core.pools import (
@@ -36,6 +38,7 @@ from svckit.telemetry import current_traceparent
 __all__ = ["PoolApplier", "Tally"]
 
 LOG = get_logger(__name__)
+TRACER = trace.get_tracer("reconciler")
 
 
 @dataclass(slots=True)
@@ -98,11 +101,13 @@ class _Run:
     async def work(self, queue: deque[Action]) -> None:
         while queue:
             action = queue.popleft()
-            try:
-                await self._carry_out(action)
-            except Exception as error:
-                # One preset's odd rows must not end the loop that keeps all the others.
-                self._note_failure(action, error)
+            with TRACER.start_as_current_span("pool.action", attributes=_describe(action)) as span:
+                try:
+                    await self._carry_out(action)
+                except Exception as error:
+                    # One preset's odd rows must not end the loop that keeps all the others.
+                    span.set_status(trace.StatusCode.ERROR, type(error).__name__)
+                    self._note_failure(action, error)
 
     def _note_failure(self, action: Action, error: Exception) -> None:
         self.tally.failed += 1
@@ -182,3 +187,9 @@ class _Run:
             job_id=self._new_id(),
             claim_id=self._new_id(),
         )
+
+
+def _describe(action: Action) -> dict[str, str]:
+    """What a trace says of an action; members whose preset is gone have none."""
+    name = {"pool.action": type(action).__name__}
+    return name if action.preset_id is None else {**name, "pool.preset_id": str(action.preset_id)}

@@ -21,12 +21,8 @@ from reconciler.rpc.waits import Waits
 from reconciler.store.builds import JobEnds
 from reconciler.store.jobs import JobQueue, Worker
 from reconciler.store.tfstates import Tfstates
-from reconciler.wire.jobs import (
-    decode_built_workspace,
-    decode_lines,
-    decode_replacements,
-    encode_job,
-)
+from reconciler.wire.checks import decode_findings
+from reconciler.wire.jobs import decode_built_workspace, decode_lines, encode_job
 from reconciler.wire.templates import decode_import_result
 from reconciler.wire.values import decode_uuid
 from svckit.errors import InvalidArgument, ResourceExhausted, ServiceError
@@ -218,8 +214,8 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
                 result = decode_import_result(request.template_import)
                 aftermath = await self._ends.complete_import(*ref, result, lines, now)
             case "template_dry_run":
-                replaced = decode_replacements(request.template_dry_run.replacements)
-                aftermath = await self._ends.complete_dry_run(*ref, replaced, lines, now)
+                findings = decode_findings(request.template_dry_run)
+                aftermath = await self._ends.complete_dry_run(*ref, findings, lines, now)
             case _:
                 raise InvalidArgument(
                     "result: missing; one of template_import, template_dry_run, workspace_build",

@@ -9,19 +9,28 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from uuid import UUID
 
+from reconciler.core.dryruns import decide_dry_runs
 from reconciler.core.hints import Hints
 from reconciler.core.identity import DEFAULT_ORGANIZATION_NAME
 from reconciler.core.names import check_name
 from reconciler.core.permissions import UserPrincipal, may, organizations_where
-from reconciler.core.templates import TemplateView, Upload, check_push, check_version_name
+from reconciler.core.templates import (
+    TemplateView,
+    Upload,
+    VersionView,
+    check_push,
+    check_version_name,
+)
 from reconciler.rpc.principals import calling_actor, calling_user
+from reconciler.store.checks import Checks
 from reconciler.store.db import Database
 from reconciler.store.identity import Identities
 from reconciler.store.lifecycle import Lifecycles
 from reconciler.store.templates import PushIds, Templates
+from reconciler.wire.checks import encode_check
 from reconciler.wire.templates import decode_policy, decode_push, encode_template, encode_version
-from reconciler.wire.values import decode_uuid
-from svckit.errors import InvalidArgument, NotFound, PermissionDenied
+from reconciler.wire.values import decode_parameters, decode_uuid
+from svckit.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from svckit.log import get_logger
 from svckit.system import Clock
 from svckit.telemetry import current_traceparent
@@ -40,6 +49,7 @@ class TemplateServicer(rpc.TemplateServiceServicer):
         self, database: Database, hints: Hints, clock: Clock, new_id: Callable[[], UUID]
     ) -> None:
         self._templates = Templates(database)
+        self._checks = Checks(database)
         self._lifecycles = Lifecycles(database)
         self._identities = Identities(database)
         self._hints = hints
@@ -161,6 +171,67 @@ class TemplateServicer(rpc.TemplateServiceServicer):
         LOG.info("a template's policy was set", template_name=template.name)
         changed = await self._templates.get(template.organization_id, template.name)
         return pb.SetTemplatePolicyResponse(template=encode_template(changed))
+
+    async def CheckTemplateVersion(
+        self, request: pb.CheckTemplateVersionRequest, context: object
+    ) -> pb.CheckTemplateVersionResponse:
+        template = await self._get(request.organization, request.template, "template.update")
+        version = await self._find_version(template, request.version)
+        asked = decide_dry_runs(version, request.preset, decode_parameters(request.parameters))
+        checks = await self._checks.queue(
+            version.id,
+            calling_user().user_id,
+            [(self._new_id(), each) for each in asked],
+            traceparent=current_traceparent(),
+            now=self._clock.now(),
+        )
+        for check in checks:
+            self._hints.job_posted(check.organization_id, check.job_id, check.provisioner_type)
+        LOG.info(
+            "a template version is checked",
+            template_name=template.name,
+            template_version_id=str(version.id),
+            total=len(checks),
+        )
+        return pb.CheckTemplateVersionResponse(
+            version=encode_version(version), checks=map(encode_check, checks)
+        )
+
+    async def GetTemplateCheck(
+        self, request: pb.GetTemplateCheckRequest, context: object
+    ) -> pb.GetTemplateCheckResponse:
+        job_id = decode_uuid(request.job_id, "job_id")
+        check = await self._checks.find(job_id)
+        if check is None or not may(
+            calling_user(), "template.update", organization_id=check.organization_id
+        ):
+            raise NotFound(
+                f"job_id: there is no check {job_id}", reason="CHECK_UNKNOWN", field="job_id"
+            )
+        return pb.GetTemplateCheckResponse(check=encode_check(check))
+
+    async def _find_version(self, template: TemplateView, name: str) -> VersionView:
+        """The version of that name, the active one for none."""
+        if name:
+            version_id = await self._templates.find_version_id(
+                template, check_version_name(name, "version")
+            )
+        elif template.active_version_id is None:
+            raise FailedPrecondition(
+                f'version: template "{template.name}" has no active version; name one',
+                reason="NO_ACTIVE_VERSION",
+                field="version",
+            )
+        else:
+            version_id = template.active_version_id
+        version = await self._templates.find_version(version_id)
+        if version is None:
+            raise NotFound(
+                f'template: "{template.name}" was deleted meanwhile',
+                reason="TEMPLATE_UNKNOWN",
+                field="template",
+            )
+        return version
 
     async def DeleteTemplate(
         self, request: pb.DeleteTemplateRequest, context: object

@@ -17,6 +17,7 @@ import asyncpg
 
 from reconciler.core.aftermath import Aftermath
 from reconciler.core.builds import BuiltWorkspace, LogLine
+from reconciler.core.dryruns import Findings, to_row
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import (
     Fail,
@@ -29,13 +30,19 @@ from reconciler.core.jobs import (
     decide_silent,
     next_status,
 )
+from reconciler.core.notifications.keys import once_key
+from reconciler.core.notifications.kinds import Kind
 from reconciler.core.templates import ImportResult
+from reconciler.store.checks import SQL as CHECKS
+from reconciler.store.cipher import StateCipher
 from reconciler.store.db import Connection, Database
+from reconciler.store.events import tell_of_pool
 from reconciler.store.jobs import SQL as JOBS
 from reconciler.store.jobs import SilentJob, hold_attempt, insert_lines
 from reconciler.store.lifecycle import count_run
+from reconciler.store.manifests import seal_manifest
 from reconciler.store.queries import load_queries
-from reconciler.store.settling import settle_claim, tell_of_rehearsal
+from reconciler.store.settling import fail_claim, settle_claim, tell_of_rehearsal
 from reconciler.store.templates import finish_import
 from svckit.errors import FailedPrecondition, NotFound
 
@@ -48,8 +55,9 @@ CLAIM_ATTEMPTS_MAX = 3
 class JobEnds:
     """Ends jobs."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, cipher: StateCipher) -> None:
         self._database = database
+        self._cipher = cipher
 
     async def complete_build(
         self,
@@ -71,7 +79,7 @@ class JobEnds:
             build = await connection.fetchrow(SQL.get_build, job_id)
             if build is None:
                 raise NotFound(f"job {job_id} has no build", reason="BUILD_UNKNOWN")
-            await _store_agents(connection, build, built, now)
+            await _store_agents(connection, self._cipher, build, built, now)
             end = _Ending(connection, job, now)
             await end.finish(JobEvent.SUCCEEDED, resources=built.resources)
             if build["transition"] == "start":
@@ -121,12 +129,12 @@ class JobEnds:
         job_id: UUID,
         attempt: int,
         organization_id: UUID | None,
-        replacements: Sequence[tuple[str, Sequence[str]]],
+        findings: Findings,
         lines: Sequence[LogLine],
         now: datetime,
     ) -> Aftermath | None:
-        """Records that a dry run ended well; its findings are its log, and what a rehearsed claim
-        would replace is told to template admins.
+        """Records that a dry run ended well, and what it found; what a rehearsed claim would
+        replace is told to template admins.
         """
 
         async def work(connection: Connection) -> Aftermath | None:
@@ -135,7 +143,8 @@ class JobEnds:
                 return None
             _expect(job, JobKind.DRY_RUN)
             await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
-            await tell_of_rehearsal(connection, job_id, replacements, now)
+            await connection.execute(CHECKS.keep_findings, job_id, to_row(findings))
+            await tell_of_rehearsal(connection, job_id, findings.replacements, now)
             end = _Ending(connection, job, now)
             await end.finish(JobEvent.SUCCEEDED)
             return end.aftermath(None)
@@ -232,9 +241,8 @@ class JobEnds:
             if status is JobStatus.PENDING:
                 await end.finish(JobEvent.CANCEL_REQUESTED, error="canceled on request")
                 if build is not None:
-                    await connection.execute(
-                        SQL.fail_claim, build["workspace_id"], "the claim build was canceled"
-                    )
+                    error = "the claim build was canceled"
+                    await fail_claim(connection, build["workspace_id"], error, now, is_told=False)
             else:
                 await connection.execute(JOBS.request_cancel, job_id, now)
                 end.status = JobStatus.CANCELING
@@ -310,17 +318,31 @@ async def _carry_out(
             event = JobEvent.CANCELED if reason == "CANCELED" else JobEvent.FAILED
             await end.finish(event, error=error, reason=reason)
             if build is not None:
-                await connection.execute(SQL.fail_claim, build["workspace_id"], error)
+                is_told = event is JobEvent.FAILED and build["transition"] == "start"
+                await fail_claim(connection, build["workspace_id"], error, now, is_told=is_told)
                 if build["stage"] == "create" and reason == "VALIDATION" and build["preset_id"]:
                     message = (
                         f"validation refused a prebuild; the pool waits for a version: {error}"
                     )
-                    await connection.execute(SQL.refuse_pool, build["preset_id"], message, now)
+                    await _refuse_pool(connection, build["preset_id"], message, now)
             return end.aftermath(build)
 
 
+async def _refuse_pool(
+    connection: Connection, preset_id: UUID, message: str, now: datetime
+) -> None:
+    if await connection.fetchval(SQL.refuse_pool, preset_id, message) is None:
+        return
+    kind = Kind.POOL_VALIDATION_FAILED
+    await tell_of_pool(connection, once_key(kind, preset_id), preset_id, kind, message, now)
+
+
 async def _store_agents(
-    connection: Connection, build: asyncpg.Record, built: BuiltWorkspace, now: datetime
+    connection: Connection,
+    cipher: StateCipher,
+    build: asyncpg.Record,
+    built: BuiltWorkspace,
+    now: datetime,
 ) -> None:
     agents = built.agents if build["transition"] == "start" else ()
     await connection.execute(
@@ -335,6 +357,7 @@ async def _store_agents(
             agent.token_hash,
             agent.manifest,
             now,
+            seal_manifest(cipher, agent.id, agent.manifest),
         )
         if stored is None:
             raise FailedPrecondition(

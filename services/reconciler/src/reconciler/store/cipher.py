@@ -1,15 +1,14 @@
 """Encrypts what must not lie in the database in clear: the tfstate, which holds passwords, keys and
-agents' tokens.
+agents' tokens, and what agents are told to run.
 
 AES-256-GCM with a fresh 96-bit nonce each time. What is sealed begins with a mark, the version of
 this format and the first bytes of the SHA-256 of its key, so that several keys can be in use while
-one replaces another: the first of them seals, all of them open. The workspace's id is authenticated
-with it, so one workspace's tfstate cannot be passed off as another's by whoever can write rows.
+one replaces another: the first of them seals, all of them open. The id of what it belongs to (the
+workspace's for a tfstate, the agent's for its manifest) is authenticated with it, so one cannot be
+passed off as another by whoever can write rows.
 
 What is not promised: a row without the mark was stored before there was a key, and is read as it
 is; so who can write rows can replace a tfstate with one in clear, but not read one.
-What an agent is told to run, its environment included, is stored as readable JSON: a template hands
-secrets to agents by other ways than `env`.
 """
 
 from __future__ import annotations
@@ -53,26 +52,26 @@ class StateCipher:
         """What is sealed is in clear: there is no key."""
         return self._sealer is None
 
-    def seal(self, plain: bytes, workspace_id: UUID) -> bytes:
-        """What to store."""
+    def seal(self, plain: bytes, owner_id: UUID) -> bytes:
+        """What to store for the workspace or agent of that id."""
         if self._sealer is None:
             return plain
         key_id, sealer = self._sealer
         header = _MARK + key_id
         nonce = os.urandom(_NONCE_BYTES)
-        return header + nonce + sealer.encrypt(nonce, plain, header + workspace_id.bytes)
+        return header + nonce + sealer.encrypt(nonce, plain, header + owner_id.bytes)
 
-    def open(self, stored: bytes, workspace_id: UUID) -> bytes:
-        """What was sealed for this workspace. Raises FailedPrecondition, reason STATE_KEY_UNKNOWN
-        if its key is not among ours, reason STATE_DAMAGED if it was changed or moved.
+    def open(self, stored: bytes, owner_id: UUID, what: str = "the tfstate of workspace") -> bytes:
+        """What was sealed for this id. Raises FailedPrecondition, reason STATE_KEY_UNKNOWN if its
+        key is not among ours, reason STATE_DAMAGED if it was changed or moved.
         """
         if not stored.startswith(_MARK):
             return stored
         opener = self._openers.get(stored[len(_MARK) : _HEADER_BYTES])
         if opener is None:
             raise FailedPrecondition(
-                f"the tfstate of workspace {workspace_id} was encrypted with a key that the"
-                " reconciler's state_key_file does not hold; add that key as a further line",
+                f"{what} {owner_id} was encrypted with a key that the reconciler's state_key_file"
+                " does not hold; add that key as a further line",
                 reason="STATE_KEY_UNKNOWN",
             )
         body = stored[_HEADER_BYTES:]
@@ -80,11 +79,11 @@ class StateCipher:
             return opener.decrypt(
                 body[:_NONCE_BYTES],
                 body[_NONCE_BYTES:],
-                stored[:_HEADER_BYTES] + workspace_id.bytes,
+                stored[:_HEADER_BYTES] + owner_id.bytes,
             )
         except (InvalidTag, ValueError):
             raise FailedPrecondition(
-                f"the stored tfstate of workspace {workspace_id} is damaged, or another's",
+                f"{what} {owner_id} is damaged in the database, or another's",
                 reason="STATE_DAMAGED",
             ) from None
 

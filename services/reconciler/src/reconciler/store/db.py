@@ -61,8 +61,9 @@ async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
 
 
 async def _keep(connection: Connection) -> None:
-    """Nothing is left in a session that only runs transactions, so there is nothing to reset: one
-    question to the server less each time.
+    """Nothing is left in a session that only runs statements and transactions, and takes no lock
+    that it does not give back, so there is nothing to reset: one question to the server less each
+    time.
     """
 
 
@@ -89,7 +90,7 @@ async def open_database(
             max_size=pool_max,
             command_timeout=STATEMENT_TIMEOUT_SECONDS,
             init=_prepare,
-            reset=_keep if by_key else None,
+            reset=_keep,
             server_settings={
                 "application_name": "warmpool-reconciler",
                 "timezone": "UTC",

@@ -15,8 +15,10 @@ import asyncpg
 from reconciler.core.builds import LogLine
 from reconciler.core.claims import AgentFacts, Verdict, decide_verdict
 from reconciler.core.identity import SYSTEM_USER_ID
+from reconciler.store.cipher import StateCipher
 from reconciler.store.db import Connection, Database
 from reconciler.store.jobs import LOG_TEXT_BYTES_MAX
+from reconciler.store.manifests import open_manifest
 from reconciler.store.queries import load_queries
 from svckit.errors import Unauthenticated
 
@@ -77,8 +79,11 @@ class Manifest:
 class Agents:
     """The durable side of every agent."""
 
-    def __init__(self, database: Database, *, agent_timeout: timedelta) -> None:
+    def __init__(
+        self, database: Database, cipher: StateCipher, *, agent_timeout: timedelta
+    ) -> None:
         self._database = database
+        self._cipher = cipher
         self._agent_timeout = agent_timeout
 
     async def check(self, token_hashes: Sequence[bytes]) -> tuple[Check, ...]:
@@ -120,7 +125,9 @@ class Agents:
         return await self._database.transact(work)
 
     async def get_manifest(self, token_hash: bytes) -> Manifest:
-        """What an agent runs now; raises Unauthenticated for a token no agent has."""
+        """What an agent runs now; raises Unauthenticated for a token no agent has,
+        FailedPrecondition if it cannot be decrypted.
+        """
         async with self._database.read() as connection:
             r = await connection.fetchrow(SQL.get_manifest, token_hash)
         if r is None:
@@ -134,7 +141,7 @@ class Agents:
             owner_name=r["owner_name"],
             is_prebuild=r["is_system"],
             claim_id=r["claim_id"] if r["built_at"] is not None else None,
-            content=r["manifest"],
+            content=open_manifest(self._cipher, r["agent_id"], r["manifest"], r["manifest_sealed"]),
         )
 
     async def record_lifecycle(

@@ -155,7 +155,7 @@ class JobQueue:
     async def acquire(self, worker: Worker, now: datetime) -> AcquiredJob | None:
         """The next job the worker may run, now its own; None if there is none."""
 
-        async def work(connection: Connection) -> AcquiredJob | None:
+        async with self._database.read() as connection:  # one statement, so no transaction
             job = await connection.fetchrow(
                 SQL.acquire_job,
                 worker.id,
@@ -165,12 +165,7 @@ class JobQueue:
                 now,
                 worker.key_id,
             )
-            if job is None:
-                return None
-            build = await connection.fetchrow(SQL.get_build_of_job, job["id"])
-            return _read_job(job, build)
-
-        return await self._database.transact(work)
+        return None if job is None else _read_job(job)
 
     async def heartbeat(
         self,
@@ -256,7 +251,7 @@ async def must_be_live(
         raise Aborted(f"job {job_id} has ended", reason="JOB_ENDED")
 
 
-def _read_job(job: asyncpg.Record, build: asyncpg.Record | None) -> AcquiredJob:
+def _read_job(job: asyncpg.Record) -> AcquiredJob:
     return AcquiredJob(
         id=job["id"],
         attempt=job["attempt"],
@@ -269,30 +264,26 @@ def _read_job(job: asyncpg.Record, build: asyncpg.Record | None) -> AcquiredJob:
         version_name=job["version_name"],
         parameters=job["parameters"],
         workspace_id=job["workspace_id"],
-        build=_read_build_of(job, build) if build else None,
+        build=None if job["build_id"] is None else _read_build_of(job),
     )
 
 
-def _read_build_of(job: asyncpg.Record, build: asyncpg.Record) -> BuildOfJob:
-    found = _read_build(build)
-    return rehearse_claim(found) if job["rehearsed_build_id"] else found
-
-
-def _read_build(build: asyncpg.Record) -> BuildOfJob:
-    return BuildOfJob(
-        build_id=build["build_id"],
-        workspace_id=build["workspace_id"],
-        workspace_name=build["workspace_name"],
-        transition=build["transition"],
-        stage=build["stage"],
-        parameters=build["parameters"],
-        previous_parameters=build["previous_parameters"] or {},
-        owner_id=build["owner_id"],
-        username=build["username"],
-        full_name=build["full_name"],
-        email=build["email"],
-        template_id=build["template_id"],
-        template_name=build["template_name"],
-        version_name=build["version_name"],
-        organization_name=build["organization_name"],
+def _read_build_of(job: asyncpg.Record) -> BuildOfJob:
+    build = BuildOfJob(
+        build_id=job["build_id"],
+        workspace_id=job["build_workspace_id"],
+        workspace_name=job["workspace_name"],
+        transition=job["transition"],
+        stage=job["stage"],
+        parameters=job["build_parameters"],
+        previous_parameters=job["previous_parameters"] or {},
+        owner_id=job["owner_id"],
+        username=job["username"],
+        full_name=job["full_name"],
+        email=job["email"],
+        template_id=job["template_id"],
+        template_name=job["template_name"],
+        version_name=job["version_name"],
+        organization_name=job["organization_name"],
     )
+    return rehearse_claim(build) if job["rehearsed_build_id"] else build

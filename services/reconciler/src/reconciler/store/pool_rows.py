@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 
+PRESETS_KEPT_MAX = 16_384  # a kilobyte or so each
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sorted:
     """Pools at rest, the others, and the presets whose members must be read."""
@@ -89,8 +92,9 @@ def foreign_organizations(
     return tuple(sorted(keeping.difference(joined)))
 
 
+@lru_cache(maxsize=PRESETS_KEPT_MAX)
 def read_preset(r: asyncpg.Record) -> PresetRow:
-    """A row of `load_presets`."""
+    """A row of `load_presets`. Most are the same in every pass."""
     return PresetRow(
         preset_id=r["id"],
         preset_name=r["name"],
@@ -108,6 +112,7 @@ def read_preset(r: asyncpg.Record) -> PresetRow:
         timezone=r["timezone"],
         health=PoolHealth(r["health"]),
         resumed_at=r["resumed_at"],
+        stop_reason=r["stop_reason"],
         paused=r["is_paused"],
     )
 
@@ -164,7 +169,7 @@ def _read_history(r: asyncpg.Record) -> BuildHistory:
     )
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=PRESETS_KEPT_MAX)
 def _read_schedules(text: str) -> tuple[ScheduleRow, ...]:
     """Many presets have the same, most have none."""
     return tuple(

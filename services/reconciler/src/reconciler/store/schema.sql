@@ -7,7 +7,8 @@ CREATE TABLE organizations (
     id          uuid PRIMARY KEY,
     name        text NOT NULL UNIQUE CONSTRAINT organization_name_is_a_label CHECK (name ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND length(name) <= 32),
     is_default  boolean NOT NULL DEFAULT false,
-    created_at  timestamptz NOT NULL
+    created_at  timestamptz NOT NULL,
+    workspaces_per_user_max integer CONSTRAINT quota_is_not_negative CHECK (workspaces_per_user_max >= 0) -- null is no limit
 );
 CREATE UNIQUE INDEX one_default_organization ON organizations (is_default) WHERE is_default;
 
@@ -119,6 +120,7 @@ CREATE TABLE presets (
     health              text NOT NULL DEFAULT 'healthy' CONSTRAINT pool_health CHECK (health IN ('healthy', 'hard_limited', 'validation_failed')),
     resumed_at          timestamptz,
     rehearsed_at        timestamptz, -- when a claim was first planned upon a prebuild of it
+    stop_reason         text NOT NULL DEFAULT '', -- why health is not healthy
     CONSTRAINT preset_name_is_unique UNIQUE (template_version_id, name)
 );
 CREATE INDEX presets_that_stopped ON presets (id) WHERE health = 'hard_limited';
@@ -160,12 +162,14 @@ CREATE TABLE jobs (
     traceparent         text NOT NULL DEFAULT '',
     log_bytes           bigint NOT NULL DEFAULT 0,
     rehearsed_build_id  uuid, -- of a dry run that plans a claim upon what this build made
+    result              jsonb NOT NULL DEFAULT '{}', -- what a dry run found
     CONSTRAINT job_is_finished_if_and_only_if_final CHECK ((finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'canceled'))),
     CONSTRAINT job_has_a_worker_while_it_runs CHECK (status NOT IN ('running', 'canceling') OR (worker_id IS NOT NULL AND started_at IS NOT NULL))
 );
 ALTER TABLE template_versions ADD CONSTRAINT version_has_an_import_job FOREIGN KEY (job_id) REFERENCES jobs DEFERRABLE INITIALLY DEFERRED;
 CREATE INDEX jobs_waiting ON jobs (is_system, created_at, id) WHERE status = 'pending';
 CREATE INDEX jobs_in_hand ON jobs (heartbeat_at) WHERE status IN ('running', 'canceling');
+CREATE INDEX jobs_by_end ON jobs (provisioner_type, finished_at DESC) WHERE finished_at IS NOT NULL AND started_at IS NOT NULL;
 CREATE INDEX jobs_the_pool_lost ON jobs (template_version_id) WHERE is_system AND status = 'failed';
 
 CREATE TABLE job_logs (
@@ -290,7 +294,8 @@ CREATE TABLE agents (
     manifest             jsonb NOT NULL,
     log_bytes            bigint NOT NULL DEFAULT 0,
     created_at           timestamptz NOT NULL,
-    deleted_at           timestamptz
+    deleted_at           timestamptz,
+    manifest_sealed      bytea -- the manifest, encrypted; `manifest` is empty then
 );
 CREATE INDEX agents_by_workspace ON agents (workspace_id) WHERE deleted_at IS NULL;
 
@@ -366,13 +371,52 @@ CREATE TABLE audit_log (
 );
 CREATE INDEX audit_log_newest_first ON audit_log (happened_at DESC, id DESC);
 
--- Told once: the key says what was told.
+-- What happened that somebody should know: told once for each key, which names the day where it may happen again. Who is told is planned
+-- after the deed that inserts it; `recipient_id` is the one it is for, null for those whose role it is.
 CREATE TABLE notifications (
     key             text PRIMARY KEY,
     organization_id uuid NOT NULL REFERENCES organizations,
     kind            text NOT NULL,
     message         text NOT NULL,
-    created_at      timestamptz NOT NULL
+    created_at      timestamptz NOT NULL,
+    id              uuid NOT NULL DEFAULT gen_random_uuid() CONSTRAINT notification_id_is_unique UNIQUE,
+    recipient_id    uuid REFERENCES users,
+    facts           jsonb NOT NULL DEFAULT '{}',
+    fanned_out_at   timestamptz
+);
+CREATE INDEX notifications_to_fan_out ON notifications (created_at, id) WHERE fanned_out_at IS NULL;
+
+-- One message to one person or sink; its id is the message's, however often it is tried. `due_at` of a pending one is when it may be
+-- tried (again): taking it moves that past the attempt, so that an attempt nobody reports on is repeated.
+CREATE TABLE notification_deliveries (
+    id              uuid PRIMARY KEY,
+    notification_id uuid NOT NULL REFERENCES notifications (id) ON DELETE CASCADE,
+    channel         text NOT NULL CONSTRAINT delivery_channel CHECK (channel IN ('inbox', 'email', 'webhook', 'apprise')),
+    target          text NOT NULL DEFAULT '',
+    recipient_id    uuid REFERENCES users,
+    status          text NOT NULL CONSTRAINT delivery_status CHECK (status IN ('pending', 'sent', 'dead')),
+    attempts        integer NOT NULL DEFAULT 0,
+    due_at          timestamptz NOT NULL,
+    created_at      timestamptz NOT NULL,
+    finished_at     timestamptz,
+    read_at         timestamptz,
+    error           text NOT NULL DEFAULT '',
+    CONSTRAINT delivery_is_planned_once UNIQUE NULLS NOT DISTINCT (notification_id, channel, target, recipient_id),
+    CONSTRAINT delivery_is_finished_if_and_only_if_final CHECK ((finished_at IS NOT NULL) = (status <> 'pending')),
+    CONSTRAINT delivery_of_a_person_has_one CHECK ((recipient_id IS NOT NULL) = (channel IN ('inbox', 'email')))
+);
+CREATE INDEX deliveries_due ON notification_deliveries (channel, target, due_at) WHERE status = 'pending';
+CREATE INDEX deliveries_dead ON notification_deliveries (finished_at DESC, id DESC) WHERE status = 'dead';
+CREATE INDEX deliveries_newest_first ON notification_deliveries (created_at DESC, id DESC);
+CREATE INDEX inbox_newest_first ON notification_deliveries (recipient_id, created_at DESC, id DESC) WHERE channel = 'inbox';
+
+-- Where somebody differs from the defaults.
+CREATE TABLE notification_preferences (
+    user_id uuid NOT NULL REFERENCES users,
+    kind    text NOT NULL,
+    channel text NOT NULL CONSTRAINT preference_channel CHECK (channel IN ('inbox', 'email')),
+    is_on   boolean NOT NULL,
+    PRIMARY KEY (user_id, kind, channel)
 );
 
 -- The first rows --------------------------------------------------------------------------------------------------------------
@@ -382,5 +426,6 @@ VALUES ('00000000-0000-4000-8000-000000000001', 'default', true, now());
 -- The system user owns prebuilds. It has no roles and no token, so it cannot log in.
 INSERT INTO users (id, username, full_name, is_system, created_at)
 VALUES ('00000000-0000-4000-8000-0000000000ff', 'prebuilds', 'Prebuilds', true, now());
+INSERT INTO settings (name, value, updated_at) VALUES ('manifests_are_sealed', 'true', now());
 INSERT INTO organization_members (organization_id, user_id, created_at)
 VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-0000000000ff', now());

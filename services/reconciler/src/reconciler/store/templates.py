@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 
 import asyncpg
 
-from reconciler.core.audit import Actor
+from reconciler.core.audit import Actor, read_trace_id
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.imports import require_importable, to_rows
 from reconciler.core.jobs import JobKind
@@ -76,6 +76,14 @@ class Templates:
         async with self._database.read() as connection:
             rows = await connection.fetch(SQL.list_versions, template_id, VERSIONS_MAX)
         return tuple(map(read_version, rows))
+
+    async def find_version_id(self, template: TemplateView, name: str) -> UUID:
+        """The version of that name; raises NotFound."""
+        async with self._database.read() as connection:
+            found = await connection.fetchrow(SQL.find_version_by_name, template.id, name)
+        if found is None:
+            raise _unknown_version(template.name, name)
+        return found["id"]
 
     async def find_version(self, version_id: UUID) -> VersionView | None:
         """A version with its parameters and presets."""
@@ -156,6 +164,20 @@ class Templates:
                 traceparent,
                 now,
             )
+            actor = Actor(
+                user_id=author_id, audit_id=ids.version_id, trace_id=read_trace_id(traceparent)
+            )
+            entry = actor.entry(
+                "template.push",
+                "template",
+                template["id"],
+                organization_id=organization_id,
+                template=push.template,
+                version=name,
+                version_id=str(ids.version_id),
+                promote=push.is_promoted,
+            )
+            await insert_audit(connection, entry, now)
             return template["id"]
 
         return await self._database.transact(work)
@@ -172,11 +194,7 @@ class Templates:
                 raise _unknown_template(template.name)
             found = await connection.fetchrow(SQL.find_version_by_name, template.id, version)
             if found is None:
-                raise NotFound(
-                    f'version: template "{template.name}" has no version "{version}"',
-                    reason="VERSION_UNKNOWN",
-                    field="version",
-                )
+                raise _unknown_version(template.name, version)
             if found["imported_at"] is None:
                 raise FailedPrecondition(
                     f'version: "{version}" is not imported, its import job is {found["status"]};'
@@ -300,6 +318,14 @@ async def _audit(
 def _unknown_template(name: str) -> NotFound:
     return NotFound(
         f'template: there is no template "{name}"', reason="TEMPLATE_UNKNOWN", field="template"
+    )
+
+
+def _unknown_version(template: str, name: str) -> NotFound:
+    return NotFound(
+        f'version: template "{template}" has no version "{name}"',
+        reason="VERSION_UNKNOWN",
+        field="version",
     )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from reconciler.core.jobs import expect_wait
 from reconciler.core.views import AgentView, ClaimView, LifecycleView, WorkspaceView
 from reconciler.store.db import Connection
 from reconciler.store.queries import load_queries
@@ -37,14 +38,20 @@ async def _read(
     connection: Connection, records: Sequence[asyncpg.Record]
 ) -> tuple[WorkspaceView, ...]:
     pending = [r["job_id"] for r in records if r["job_status"] == "pending"]
-    positions: dict[UUID, int] = {}
+    places: dict[UUID, tuple[int, int]] = {}
     if pending:
         rows = await connection.fetch(JOBS.queue_positions, pending)
-        positions = {row["id"]: row["position"] for row in rows}
-    return tuple(_read_workspace(r, positions.get(r["job_id"], 0)) for r in records)
+        places = {row["id"]: (row["position"], _read_wait(row)) for row in rows}
+    return tuple(_read_workspace(r, *places.get(r["job_id"], (0, 0))) for r in records)
 
 
-def _read_workspace(r: asyncpg.Record, queue_position: int) -> WorkspaceView:
+def _read_wait(row: asyncpg.Record) -> int:
+    return expect_wait(ahead=row["position"], took_seconds=row["seconds"], in_hand=row["in_hand"])
+
+
+def _read_workspace(
+    r: asyncpg.Record, queue_position: int, expected_wait_seconds: int
+) -> WorkspaceView:
     return WorkspaceView(
         id=r["id"],
         organization_id=r["organization_id"],
@@ -70,6 +77,7 @@ def _read_workspace(r: asyncpg.Record, queue_position: int) -> WorkspaceView:
         reason=r["reason"],
         build_created_at=r["build_created_at"],
         queue_position=queue_position,
+        expected_wait_seconds=expected_wait_seconds,
         agents=tuple(
             AgentView(
                 id=UUID(a["id"]),

@@ -23,6 +23,7 @@ from reconciler.loops.instances import SelfReport
 from reconciler.loops.lifecycle import LifecycleLoop
 from reconciler.loops.listen import listen
 from reconciler.loops.metrics import MetricsLoop, PoolMetrics
+from reconciler.loops.notifications import NotificationMetrics, PlanLoop, SendLoop, SendSettings
 from reconciler.loops.outbox import OutboxLoop
 from reconciler.loops.pool import PoolLoop
 from reconciler.loops.reaper import Reaper, ReaperSettings
@@ -32,6 +33,7 @@ from reconciler.rpc.creation import Creation
 from reconciler.rpc.gateway import GatewayServicer
 from reconciler.rpc.instances import InstanceServicer
 from reconciler.rpc.lifecycle import LivingWorkspaceServicer
+from reconciler.rpc.notifications import NotificationServicer
 from reconciler.rpc.people import PeopleServicer
 from reconciler.rpc.pools import PoolServicer
 from reconciler.rpc.provisioner import ProvisionerServicer, ProvisionerSettings
@@ -45,16 +47,20 @@ from reconciler.store.gateway import Agents
 from reconciler.store.identity import Identities, ensure_bootstrap
 from reconciler.store.jobs import JobQueue
 from reconciler.store.lifecycle import Lifecycles
+from reconciler.store.manifests import Manifests
 from reconciler.store.metrics import Measures
+from reconciler.store.notifications import NotificationQueue
 from reconciler.store.offers import Offers
 from reconciler.store.outbox import Outbox
 from reconciler.store.pools import Pools
+from reconciler.store.quotas import Quotas
 from reconciler.store.retention import Retention
 from reconciler.store.system import SystemViews
 from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
-from reconciler.wiring.migration import prepare_schema
+from reconciler.wiring.migration import prepare_schema, seal_manifests
 from reconciler.wiring.settings import ReconcilerSettings
+from reconciler.wiring.sinks import read_sinks
 from svckit.addresses import write_port_file
 from svckit.auth import hash_token
 from svckit.log import get_logger
@@ -62,6 +68,7 @@ from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
 from svckit.system import SystemClock, SystemEntropy, new_id, new_token
 from warmpool.control.v1 import (
+    notifications_pb2_grpc,
     people_pb2_grpc,
     pools_pb2_grpc,
     system_pb2_grpc,
@@ -131,7 +138,13 @@ async def _serve(
     tfstates = Tfstates(database, cipher)
     if unreadable := await tfstates.count_unreadable():
         LOG.error("no key of the state key file opens some tfstate", total=unreadable)
-    ends = JobEnds(database)
+    manifests = Manifests(database, cipher)
+    if settings.migrate_post:
+        await manifests.seal_from_now_on(clock.now())
+    await seal_manifests(manifests)
+    if unreadable := await manifests.count_unreadable():
+        LOG.error("no key of the state key file opens some manifests", total=unreadable)
+    ends = JobEnds(database, cipher)
     workspaces = Workspaces(database, agent_timeout=agent_timeout)
     pools = Pools(
         database,
@@ -142,7 +155,9 @@ async def _serve(
     # A connection of their own: claims never wait behind the pool's churn.
     claims = ClaimBatches(WorkspaceMaker(claim_database, agent_timeout=agent_timeout), clock)
     offers = Offers(workspaces, clock)
-    creation = Creation(maker, claims, workspaces, offers, pools, hints, clock, new_id)
+    creation = Creation(
+        maker, claims, workspaces, offers, pools, Quotas(database), hints, clock, new_id
+    )
     instruments = PoolMetrics(metrics.get_meter("reconciler"))
     pool_loop = PoolLoop(
         database,
@@ -194,6 +209,31 @@ async def _serve(
             "audit_log": settings.audit_days,
         },
     )
+    notification_metrics = NotificationMetrics(metrics.get_meter("reconciler"))
+    notifications = NotificationQueue(database)
+    send_loops = [
+        SendLoop(
+            notifications,
+            sink,
+            notification_metrics,
+            clock,
+            entropy,
+            read_send_settings(settings),
+        )
+        for sink in read_sinks(settings, clock)
+    ]
+    plan_loop = PlanLoop(
+        database,
+        notifications,
+        [loop.target for loop in send_loops],
+        [loop.nudge for loop in send_loops],
+        notification_metrics,
+        clock,
+        entropy,
+        new_id,
+        tick_seconds=settings.notification_tick_seconds,
+        missing_seconds=settings.provisioners_missing_seconds,
+    )
     outbox = OutboxLoop(
         Outbox(database), bus, hints.outbox, clock, entropy, raw=settings.claim_events_raw
     )
@@ -226,9 +266,11 @@ async def _serve(
         loops.stopping,
     )
     operators = PoolServicer(pools, hints, hints, clock, new_id, pool_settings, loops.stopping)
-    gateway = GatewayServicer(Agents(database, agent_timeout=agent_timeout), hints, clock)
+    gateway = GatewayServicer(Agents(database, cipher, agent_timeout=agent_timeout), hints, clock)
     release = version("warmpool-reconciler")
-    system = SystemServicer(database, clock, release, [partial(check_bus, bus)])
+    system = SystemServicer(
+        database, clock, release, [partial(check_bus, bus), *(loop.check for loop in send_loops)]
+    )
     views = SystemViews(database)
     instances = InstanceServicer(views, clock)
     self_report = SelfReport(
@@ -239,6 +281,7 @@ async def _serve(
         name=socket.gethostname(),
         version=release,
     )
+    inboxes = NotificationServicer(database, clock, new_id)
     authorizer = TokenAuthorizer(Identities(database), clock)
     people = PeopleServicer(database, clock, new_id, new_token, authorizer.forget)
     server = GrpcServer(
@@ -250,6 +293,7 @@ async def _serve(
             partial(workspaces_pb2_grpc.add_WorkspaceServiceServicer_to_server, users),
             partial(pools_pb2_grpc.add_PoolServiceServicer_to_server, operators),
             partial(people_pb2_grpc.add_PeopleServiceServicer_to_server, people),
+            partial(notifications_pb2_grpc.add_NotificationServiceServicer_to_server, inboxes),
             partial(system_pb2_grpc.add_SystemServiceServicer_to_server, system),
             partial(instance_pb2_grpc.add_InstanceServiceServicer_to_server, instances),
         ],
@@ -271,6 +315,9 @@ async def _serve(
     loops.start("metrics", figures.run)
     loops.start("retention", retention.run)
     loops.start("self-report", self_report.run)
+    loops.start("notifications", plan_loop.run)
+    for number, send_loop in enumerate(send_loops):
+        loops.start(f"sink {number}", send_loop.run)
     port = await server.start()
     write_port_file(settings.port_file, port)
     try:
@@ -288,6 +335,16 @@ def read_pool_settings(settings: ReconcilerSettings) -> PoolSettings:
         never_ready_timeout_seconds=settings.pool_never_ready_seconds,
         lost_timeout_seconds=settings.pool_lost_seconds,
         jobs_in_flight_max=settings.pool_jobs_in_flight_max,
+    )
+
+
+def read_send_settings(settings: ReconcilerSettings) -> SendSettings:
+    """How notifications are sent, from the operator's settings."""
+    return SendSettings(
+        tick_seconds=settings.notification_tick_seconds,
+        timeout_seconds=settings.notification_timeout_seconds,
+        attempts_max=settings.notification_attempts_max,
+        first_delay_seconds=settings.notification_retry_seconds,
     )
 
 

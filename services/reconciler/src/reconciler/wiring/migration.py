@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reconciler.store.cipher import StateCipher
 from reconciler.store.db import Database, open_database
+from reconciler.store.manifests import Manifests
 from reconciler.store.migrate import list_missing, migrate
 from reconciler.wiring.settings import ReconcilerSettings
 from svckit.errors import StartFailed
 from svckit.log import get_logger
 from svckit.rungroup import RunGroup
+from svckit.system import SystemClock
 
-__all__ = ["bring_up_to_date", "prepare_schema", "read_arguments"]
+__all__ = ["bring_up_to_date", "prepare_schema", "read_arguments", "seal_manifests"]
 
 LOG = get_logger(__name__)
 
@@ -30,7 +33,25 @@ async def bring_up_to_date(settings: ReconcilerSettings, group: RunGroup) -> Non
     del group
     async with open_database(settings.read_database_url(), pool_max=1) as database:
         await apply_missing(database, post=settings.migrate_post)
+        if settings.migrate_post:
+            await _leave_the_release_before(settings, database)
         LOG.info("the schema is up to date", action="migrate")
+
+
+async def _leave_the_release_before(settings: ReconcilerSettings, database: Database) -> None:
+    # Without the key, what lies in clear is encrypted by the reconciler that starts next.
+    has_key = settings.state_key_file is not None
+    cipher = settings.read_state_cipher() if has_key else StateCipher([])
+    manifests = Manifests(database, cipher)
+    await manifests.seal_from_now_on(SystemClock().now())
+    if has_key:
+        await seal_manifests(manifests)
+
+
+async def seal_manifests(manifests: Manifests) -> None:
+    """Encrypts and logs."""
+    if sealed := await manifests.seal_rest():
+        LOG.info("manifests that lay in clear were encrypted", action="migrate", total=sealed)
 
 
 async def prepare_schema(settings: ReconcilerSettings, database: Database) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, model_validator
 
 from bus.access import NatsAccess
+from reconciler.core.notifications.kinds import MailTls
 from reconciler.store.cipher import StateCipher, cipher_from_text
 from svckit.addresses import is_loopback
 from svckit.errors import InvalidArgument, StartFailed
@@ -132,6 +133,51 @@ class ReconcilerSettings(NatsSettings):
     )
     claim_events_raw: bool = Field(
         default=False, description="Write claim events as older gateways expect them"
+    )
+
+    notification_tick_seconds: float = Field(
+        default=5.0, ge=0.1, le=600, description="Between two looks for notifications to send"
+    )
+    notification_timeout_seconds: float = Field(
+        default=20.0, ge=0.1, le=300, description="How long one send may take"
+    )
+    notification_attempts_max: int = Field(
+        default=12, ge=1, le=100, description="Attempts before a notification is a dead letter"
+    )
+    notification_retry_seconds: float = Field(
+        default=10.0,
+        ge=0.01,
+        le=3600,
+        description="Before the second attempt; doubled each time, up to an hour",
+    )
+    notification_ca_file: Path | None = Field(
+        default=None,
+        description="Certificates that mail and webhook servers may be signed by, besides the"
+        " system's",
+    )
+    provisioners_missing_seconds: float = Field(
+        default=600.0,
+        ge=0,
+        le=604800,
+        description="Jobs that no provisioner could take for so long are told of; 0 never tells",
+    )
+    smtp_host: str = Field(default="", description="The mail server; empty sends no mail")
+    smtp_port: int = Field(default=587, ge=1, le=65535, description="Its port")
+    smtp_tls: MailTls = Field(
+        default=MailTls.STARTTLS, description="How the connection to it is encrypted"
+    )
+    smtp_from: str = Field(default="", description="The address mail is from")
+    smtp_username: str = Field(default="", description="Who logs in there; empty does not")
+    smtp_password_file: Path | None = Field(default=None, description="Their password")
+    webhook_url: SecretStr = Field(
+        default=SecretStr(""), description="Every notification is posted here; empty posts none"
+    )
+    webhook_secret_file: Path | None = Field(
+        default=None, description="What signs the posts, at least 16 bytes, or whsec_ and base64"
+    )
+    apprise_urls_file: Path | None = Field(
+        default=None,
+        description="Apprise URLs that every notification goes to, one a line",
     )
 
     @model_validator(mode="after")

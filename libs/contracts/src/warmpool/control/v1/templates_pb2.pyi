@@ -857,3 +857,203 @@ class DeleteTemplateResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteTemplateResponse: _TypeAlias = DeleteTemplateResponse  # noqa: Y015
+
+@_typing.final
+class CheckTemplateVersionRequest(_message.Message):
+    """Which version to plan, and how."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    PRESET_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    organization: _builtins.str
+    """Organization name; empty means "default"."""
+    template: _builtins.str
+    """Template name."""
+    version: _builtins.str
+    """Version name; empty means the active one."""
+    preset: _builtins.str
+    """Preset name; empty means every preset with a pool, or no preset if there is none."""
+    @_builtins.property
+    def parameters(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ParameterValue]:
+        """Values laid over the preset's. With any, a new workspace is planned and not a claim."""
+
+    def __init__(
+        self,
+        *,
+        organization: _builtins.str = ...,
+        template: _builtins.str = ...,
+        version: _builtins.str = ...,
+        preset: _builtins.str = ...,
+        parameters: _abc.Iterable[_types_pb2.ParameterValue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization", b"organization", "parameters", b"parameters", "preset", b"preset", "template", b"template", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckTemplateVersionRequest: _TypeAlias = CheckTemplateVersionRequest  # noqa: Y015
+
+@_typing.final
+class CheckTemplateVersionResponse(_message.Message):
+    """What was queued."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___TemplateVersion:
+        """The version."""
+
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___TemplateCheck]:
+        """One a preset."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___TemplateVersion | None = ...,
+        checks: _abc.Iterable[Global___TemplateCheck] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckTemplateVersionResponse: _TypeAlias = CheckTemplateVersionResponse  # noqa: Y015
+
+@_typing.final
+class GetTemplateCheckRequest(_message.Message):
+    """Which check."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The check's job."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTemplateCheckRequest: _TypeAlias = GetTemplateCheckRequest  # noqa: Y015
+
+@_typing.final
+class GetTemplateCheckResponse(_message.Message):
+    """The check."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def check(self) -> Global___TemplateCheck:
+        """The check."""
+
+    def __init__(
+        self,
+        *,
+        check: Global___TemplateCheck | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["check", b"check"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTemplateCheckResponse: _TypeAlias = GetTemplateCheckResponse  # noqa: Y015
+
+@_typing.final
+class TemplateCheck(_message.Message):
+    """One plan that changes nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    PRESET_FIELD_NUMBER: _builtins.int
+    PREBUILD_FIELD_NUMBER: _builtins.int
+    JOB_STATUS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    REPLACEMENTS_FIELD_NUMBER: _builtins.int
+    OWNER_DEPENDENT_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job that plans; its log has the plan."""
+    preset: _builtins.str
+    """The preset whose values are planned; empty if none."""
+    prebuild: _builtins.str
+    """The prebuild upon which a claim is planned; empty if there is none, so that a new workspace is planned."""
+    job_status: _types_pb2.JobStatus.ValueType
+    """Where the plan stands."""
+    error: _builtins.str
+    """Why it failed; empty otherwise."""
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Resources a new workspace would have."""
+
+    @_builtins.property
+    def replacements(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedChange]:
+        """Resources a claim would replace."""
+
+    @_builtins.property
+    def owner_dependent(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedChange]:
+        """Resources of a new workspace whose attributes are others for another owner, so that a claim will change or replace them."""
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        preset: _builtins.str = ...,
+        prebuild: _builtins.str = ...,
+        job_status: _types_pb2.JobStatus.ValueType = ...,
+        error: _builtins.str = ...,
+        resources: _abc.Iterable[_builtins.str] | None = ...,
+        replacements: _abc.Iterable[Global___PlannedChange] | None = ...,
+        owner_dependent: _abc.Iterable[Global___PlannedChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "job_id", b"job_id", "job_status", b"job_status", "owner_dependent", b"owner_dependent", "prebuild", b"prebuild", "preset", b"preset", "replacements", b"replacements", "resources", b"resources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TemplateCheck: _TypeAlias = TemplateCheck  # noqa: Y015
+
+@_typing.final
+class PlannedChange(_message.Message):
+    """A resource and some of its attributes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """Its address."""
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The attributes."""
+
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        paths: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "paths", b"paths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedChange: _TypeAlias = PlannedChange  # noqa: Y015

@@ -70,6 +70,16 @@ class TemplateServiceStub:
                 request_serializer=warmpool_dot_control_dot_v1_dot_templates__pb2.SetTemplatePolicyRequest.SerializeToString,
                 response_deserializer=warmpool_dot_control_dot_v1_dot_templates__pb2.SetTemplatePolicyResponse.FromString,
                 _registered_method=True)
+        self.CheckTemplateVersion = channel.unary_unary(
+                '/warmpool.control.v1.TemplateService/CheckTemplateVersion',
+                request_serializer=warmpool_dot_control_dot_v1_dot_templates__pb2.CheckTemplateVersionRequest.SerializeToString,
+                response_deserializer=warmpool_dot_control_dot_v1_dot_templates__pb2.CheckTemplateVersionResponse.FromString,
+                _registered_method=True)
+        self.GetTemplateCheck = channel.unary_unary(
+                '/warmpool.control.v1.TemplateService/GetTemplateCheck',
+                request_serializer=warmpool_dot_control_dot_v1_dot_templates__pb2.GetTemplateCheckRequest.SerializeToString,
+                response_deserializer=warmpool_dot_control_dot_v1_dot_templates__pb2.GetTemplateCheckResponse.FromString,
+                _registered_method=True)
         self.DeleteTemplate = channel.unary_unary(
                 '/warmpool.control.v1.TemplateService/DeleteTemplate',
                 request_serializer=warmpool_dot_control_dot_v1_dot_templates__pb2.DeleteTemplateRequest.SerializeToString,
@@ -131,6 +141,20 @@ class TemplateServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckTemplateVersion(self, request, context):
+        """Plans what a version's workspaces would be, and what a claim of its prebuilds would replace. Changes nothing; queues one job a preset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTemplateCheck(self, request, context):
+        """Reads what such a plan found, or how far it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteTemplate(self, request, context):
         """Deletes a template that has no workspaces of people left; its pools drain.
         """
@@ -175,6 +199,16 @@ def add_TemplateServiceServicer_to_server(servicer, server):
                     servicer.SetTemplatePolicy,
                     request_deserializer=warmpool_dot_control_dot_v1_dot_templates__pb2.SetTemplatePolicyRequest.FromString,
                     response_serializer=warmpool_dot_control_dot_v1_dot_templates__pb2.SetTemplatePolicyResponse.SerializeToString,
+            ),
+            'CheckTemplateVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckTemplateVersion,
+                    request_deserializer=warmpool_dot_control_dot_v1_dot_templates__pb2.CheckTemplateVersionRequest.FromString,
+                    response_serializer=warmpool_dot_control_dot_v1_dot_templates__pb2.CheckTemplateVersionResponse.SerializeToString,
+            ),
+            'GetTemplateCheck': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTemplateCheck,
+                    request_deserializer=warmpool_dot_control_dot_v1_dot_templates__pb2.GetTemplateCheckRequest.FromString,
+                    response_serializer=warmpool_dot_control_dot_v1_dot_templates__pb2.GetTemplateCheckResponse.SerializeToString,
             ),
             'DeleteTemplate': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteTemplate,
@@ -372,6 +406,60 @@ class TemplateService:
             '/warmpool.control.v1.TemplateService/SetTemplatePolicy',
             warmpool_dot_control_dot_v1_dot_templates__pb2.SetTemplatePolicyRequest.SerializeToString,
             warmpool_dot_control_dot_v1_dot_templates__pb2.SetTemplatePolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckTemplateVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/warmpool.control.v1.TemplateService/CheckTemplateVersion',
+            warmpool_dot_control_dot_v1_dot_templates__pb2.CheckTemplateVersionRequest.SerializeToString,
+            warmpool_dot_control_dot_v1_dot_templates__pb2.CheckTemplateVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTemplateCheck(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/warmpool.control.v1.TemplateService/GetTemplateCheck',
+            warmpool_dot_control_dot_v1_dot_templates__pb2.GetTemplateCheckRequest.SerializeToString,
+            warmpool_dot_control_dot_v1_dot_templates__pb2.GetTemplateCheckResponse.FromString,
             options,
             channel_credentials,
             insecure,

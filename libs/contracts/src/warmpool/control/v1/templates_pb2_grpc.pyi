@@ -32,6 +32,10 @@ class TemplateServiceStub:
     """Makes an imported version the active one; its pools fill, those of the version before it drain."""
     SetTemplatePolicy: _aio.UnaryUnaryMultiCallable[_templates_pb2.SetTemplatePolicyRequest, _templates_pb2.SetTemplatePolicyResponse]
     """Sets what a template's workspaces do by themselves."""
+    CheckTemplateVersion: _aio.UnaryUnaryMultiCallable[_templates_pb2.CheckTemplateVersionRequest, _templates_pb2.CheckTemplateVersionResponse]
+    """Plans what a version's workspaces would be, and what a claim of its prebuilds would replace. Changes nothing; queues one job a preset."""
+    GetTemplateCheck: _aio.UnaryUnaryMultiCallable[_templates_pb2.GetTemplateCheckRequest, _templates_pb2.GetTemplateCheckResponse]
+    """Reads what such a plan found, or how far it is."""
     DeleteTemplate: _aio.UnaryUnaryMultiCallable[_templates_pb2.DeleteTemplateRequest, _templates_pb2.DeleteTemplateResponse]
     """Deletes a template that has no workspaces of people left; its pools drain."""
 
@@ -95,6 +99,22 @@ class TemplateServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_templates_pb2.SetTemplatePolicyRequest, _abc.Awaitable[_templates_pb2.SetTemplatePolicyResponse]],
     ) -> _abc.Awaitable[_templates_pb2.SetTemplatePolicyResponse]:
         """Sets what a template's workspaces do by themselves."""
+
+    @_abc_1.abstractmethod
+    def CheckTemplateVersion(
+        self,
+        request: _templates_pb2.CheckTemplateVersionRequest,
+        context: _aio.ServicerContext[_templates_pb2.CheckTemplateVersionRequest, _abc.Awaitable[_templates_pb2.CheckTemplateVersionResponse]],
+    ) -> _abc.Awaitable[_templates_pb2.CheckTemplateVersionResponse]:
+        """Plans what a version's workspaces would be, and what a claim of its prebuilds would replace. Changes nothing; queues one job a preset."""
+
+    @_abc_1.abstractmethod
+    def GetTemplateCheck(
+        self,
+        request: _templates_pb2.GetTemplateCheckRequest,
+        context: _aio.ServicerContext[_templates_pb2.GetTemplateCheckRequest, _abc.Awaitable[_templates_pb2.GetTemplateCheckResponse]],
+    ) -> _abc.Awaitable[_templates_pb2.GetTemplateCheckResponse]:
+        """Reads what such a plan found, or how far it is."""
 
     @_abc_1.abstractmethod
     def DeleteTemplate(

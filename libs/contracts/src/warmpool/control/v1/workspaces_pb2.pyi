@@ -242,6 +242,7 @@ class WorkspaceBuild(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     QUEUE_POSITION_FIELD_NUMBER: _builtins.int
+    EXPECTED_WAIT_SECONDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Stable id."""
     number: _builtins.int
@@ -262,6 +263,8 @@ class WorkspaceBuild(_message.Message):
     """"initiator", "claim", "autostart", "autostop", "prebuild" and so on."""
     queue_position: _builtins.int
     """How many jobs are before it in the queue; 0 unless pending."""
+    expected_wait_seconds: _builtins.int
+    """How long it may wait for a provisioner, judged by how long such jobs took lately, in seconds; 0 if it does not wait or nothing is known."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was asked for."""
@@ -280,10 +283,11 @@ class WorkspaceBuild(_message.Message):
         reason: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         queue_position: _builtins.int = ...,
+        expected_wait_seconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "id", b"id", "job_error", b"job_error", "job_id", b"job_id", "job_status", b"job_status", "number", b"number", "queue_position", b"queue_position", "reason", b"reason", "template_version_id", b"template_version_id", "template_version_name", b"template_version_name", "transition", b"transition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expected_wait_seconds", b"expected_wait_seconds", "id", b"id", "job_error", b"job_error", "job_id", b"job_id", "job_status", b"job_status", "number", b"number", "queue_position", b"queue_position", "reason", b"reason", "template_version_id", b"template_version_id", "template_version_name", b"template_version_name", "transition", b"transition"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

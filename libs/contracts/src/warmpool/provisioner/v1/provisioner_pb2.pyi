@@ -1033,6 +1033,7 @@ class TemplateDryRunResult(_message.Message):
 
     RESOURCES_FIELD_NUMBER: _builtins.int
     REPLACEMENTS_FIELD_NUMBER: _builtins.int
+    OWNER_DEPENDENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Addresses of the resources it would make."""
@@ -1041,15 +1042,20 @@ class TemplateDryRunResult(_message.Message):
     def replacements(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResourceReplacement]:
         """Resources that the rehearsed claim would replace although it should not."""
 
+    @_builtins.property
+    def owner_dependent(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResourceReplacement]:
+        """Resources it would make whose attributes are others for another owner."""
+
     def __init__(
         self,
         *,
         resources: _abc.Iterable[_builtins.str] | None = ...,
         replacements: _abc.Iterable[Global___ResourceReplacement] | None = ...,
+        owner_dependent: _abc.Iterable[Global___ResourceReplacement] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replacements", b"replacements", "resources", b"resources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner_dependent", b"owner_dependent", "replacements", b"replacements", "resources", b"resources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

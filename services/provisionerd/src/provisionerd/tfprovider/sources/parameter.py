@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from provisionerd.tfprovider.checks import conflicts, duplicates, one_of, url
+from provisionerd.tfprovider.checks import duplicates, one_of, url
 from provisionerd.tfprovider.context import ProviderContext
 from provisionerd.tfprovider.cty import Scalar, Unknown, Value
 from provisionerd.tfprovider.kinds import DataSource, Refused
@@ -40,8 +40,6 @@ from provisionerd.tfprovider.sources.workspace import stable_id
 
 __all__ = ["PARAMETER"]
 
-_OPTIONS_MAX = 64
-
 _OPTION = Block(
     attributes=(
         required("name"),
@@ -65,7 +63,6 @@ _EMPTY: Mapping[str, Value] = {"string": "", "number": 0, "bool": False}
 
 
 def _check(config: Object) -> Iterable[Problem]:
-    yield from conflicts(config, "validation", "option")
     yield from duplicates(config, "option", "name")
     yield from duplicates(config, "option", "value")
     if config.get("ephemeral") is True:
@@ -188,7 +185,7 @@ PARAMETER = DataSource(
             computed("optional", BOOL),
         ),
         blocks=(
-            NestedBlock(name="option", nesting="list", items_max=_OPTIONS_MAX, block=_OPTION),
+            NestedBlock(name="option", nesting="list", block=_OPTION),
             NestedBlock(name="validation", nesting="list", items_max=1, block=_VALIDATION),
         ),
     ),

@@ -21,6 +21,7 @@ __all__ = [
     "Loss",
     "MemberRow",
     "PoolHealth",
+    "PoolPause",
     "PoolSnapshot",
     "PresetRow",
     "RestingPool",
@@ -58,8 +59,9 @@ class PresetRow:
     """A preset and what its pool is asked to be. `instances` holds when no schedule is open.
 
     `is_version_active` says that the version is its template's active one; `is_template_retired`
-    that the template is deleted or deprecated. `resumed_at` is the last time somebody lifted a hard
-    limit, `last_invalidated_at` the last time somebody asked for new members.
+    that the template is deleted or deprecated. `stop_reason` says why `health` is what it is,
+    `resumed_at` is the last time somebody lifted a hard limit, `last_invalidated_at` the last time
+    somebody asked for new members.
     """
 
     preset_id: UUID
@@ -78,6 +80,7 @@ class PresetRow:
     timezone: str = ""
     health: PoolHealth = PoolHealth.HEALTHY
     resumed_at: datetime | None = None
+    stop_reason: str = ""
     paused: bool = False
     last_invalidated_at: datetime | None = None
 
@@ -147,6 +150,14 @@ class BuildHistory:
     last_succeeded_created_at: datetime | None = None
     losses: tuple[Loss, ...] = ()
     last_proven_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPause:
+    """Who switched a pool off, and when."""
+
+    by: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,17 +76,19 @@ UPDATE workspaces SET latest_job_status = $2, latest_build_finished_at = $4,
 FROM build WHERE workspaces.id = build.workspace_id AND workspaces.latest_build_id = build.id;
 
 -- name: forget_agents
--- Ends the agents of a workspace that its newest build did not make or keep.
+-- Ends the agents of a workspace that its newest build did not make or keep; nobody runs what they ran.
 -- $1 workspace, $2 the agents that stay, $3 now
-UPDATE agents SET deleted_at = $3 WHERE workspace_id = $1 AND deleted_at IS NULL AND NOT id = ANY ($2::uuid[]);
+UPDATE agents SET deleted_at = $3, manifest = '{}', manifest_sealed = NULL WHERE workspace_id = $1 AND deleted_at IS NULL AND NOT id = ANY ($2::uuid[]);
 
 -- name: upsert_agent
 -- Stores an agent a build made or kept. A new token means a new process, whose life begins again. No row if the id is another
--- workspace's.
--- $1 id, $2 workspace, $3 name, $4 token hash, $5 manifest, $6 now
-INSERT INTO agents (id, workspace_id, name, token_hash, manifest, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+-- workspace's. The manifest is stored encrypted, or in clear as long as there may be code that reads nothing else.
+-- $1 id, $2 workspace, $3 name, $4 token hash, $5 manifest, $6 now, $7 manifest, encrypted
+INSERT INTO agents (id, workspace_id, name, token_hash, manifest, manifest_sealed, created_at)
+SELECT $1, $2, $3, $4, CASE WHEN is_sealed THEN '{}' ELSE $5::jsonb END, CASE WHEN is_sealed THEN $7::bytea END, $6
+FROM (SELECT EXISTS (SELECT FROM settings WHERE name = 'manifests_are_sealed') AS is_sealed) how
 ON CONFLICT (id) DO UPDATE SET
-    name = excluded.name, manifest = excluded.manifest, token_hash = excluded.token_hash, deleted_at = NULL,
+    name = excluded.name, manifest = excluded.manifest, manifest_sealed = excluded.manifest_sealed, token_hash = excluded.token_hash, deleted_at = NULL,
     lifecycle = CASE WHEN agents.token_hash = excluded.token_hash THEN agents.lifecycle ELSE 'created' END,
     first_ready_at = CASE WHEN agents.token_hash = excluded.token_hash THEN agents.first_ready_at END,
     last_seen_at = CASE WHEN agents.token_hash = excluded.token_hash THEN agents.last_seen_at END
@@ -133,17 +135,11 @@ FROM claims c JOIN workspaces w ON w.id = c.workspace_id JOIN templates t ON t.i
 WHERE c.id = $1;
 
 -- name: fail_claim
--- Notes why a claim build failed.
+-- Notes why a claim build failed; no row if the workspace has no claim to build.
 -- $1 workspace, $2 error
-UPDATE claims SET error = $2 WHERE workspace_id = $1 AND built_at IS NULL;
+UPDATE claims SET error = $2 WHERE workspace_id = $1 AND built_at IS NULL RETURNING id;
 
 -- name: refuse_pool
--- Stops a pool whose template or values no retry can mend, and tells its admins, once.
--- $1 preset, $2 message, $3 now
-WITH refused AS (
-    UPDATE presets SET health = 'validation_failed' WHERE id = $1 AND health <> 'validation_failed' RETURNING id, template_version_id
-)
-INSERT INTO notifications (key, organization_id, kind, message, created_at)
-SELECT 'pool.validation_failed/' || refused.id, t.organization_id, 'pool.validation_failed', $2, $3
-FROM refused JOIN template_versions v ON v.id = refused.template_version_id JOIN templates t ON t.id = v.template_id
-ON CONFLICT DO NOTHING;
+-- Stops a pool whose template or values no retry can mend; no row if it is known.
+-- $1 preset, $2 why
+UPDATE presets SET health = 'validation_failed', stop_reason = $2 WHERE id = $1 AND health <> 'validation_failed' RETURNING id;

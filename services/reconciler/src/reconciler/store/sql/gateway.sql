@@ -57,7 +57,7 @@ RETURNING claims.workspace_id, claims.claimed_at, claims.applied_at;
 -- name: get_manifest
 -- What an agent has to run, and for whom.
 -- $1 token hash
-SELECT a.id AS agent_id, a.name AS agent_name, a.workspace_id, a.manifest, w.name AS workspace_name, w.born_in_pool,
+SELECT a.id AS agent_id, a.name AS agent_name, a.workspace_id, a.manifest, a.manifest_sealed, w.name AS workspace_name, w.born_in_pool,
        u.id AS owner_id, u.username AS owner_name, u.is_system, c.id AS claim_id, c.built_at
 FROM agents a
 JOIN workspaces w ON w.id = a.workspace_id

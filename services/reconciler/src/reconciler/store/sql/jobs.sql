@@ -1,6 +1,6 @@
 -- name: acquire_job
--- Takes the next job a worker may run: people before the pool, then the oldest. The attempt it opens is the fence. A worker whose key
--- was revoked while its stream was open gets none.
+-- Takes the next job a worker may run, with all that it must know of the build it runs, or rehearses the claim of: people before the
+-- pool, then the oldest. The attempt it opens is the fence. A worker whose key was revoked while its stream was open gets none.
 -- $1 worker, $2 provisioner types, $3 the worker's tags, $4 organization or null for any, $5 now, $6 the worker's key
 WITH next AS (
     SELECT id FROM jobs
@@ -19,26 +19,18 @@ WITH next AS (
 )
 SELECT taken.id, taken.attempt, taken.kind, taken.provisioner_type, taken.traceparent, taken.template_version_id, taken.parameters,
        v.archive_sha256, v.name AS version_name, t.name AS template_name, (SELECT id FROM shown) AS workspace_id,
-       taken.rehearsed_build_id
-FROM taken
-JOIN template_versions v ON v.id = taken.template_version_id
-JOIN templates t ON t.id = v.template_id;
-
--- name: get_build_of_job
--- Everything a worker must know of the build a job runs, or rehearses the claim of.
--- $1 job
-SELECT b.id AS build_id, b.number, b.transition, b.stage, b.parameters, w.id AS workspace_id, w.name AS workspace_name,
-       u.id AS owner_id, u.username, u.full_name, u.email, u.is_system, t.id AS template_id, t.name AS template_name,
-       v.name AS version_name, o.name AS organization_name,
+       taken.rehearsed_build_id, b.id AS build_id, b.transition, b.stage, b.parameters AS build_parameters,
+       w.id AS build_workspace_id, w.name AS workspace_name, u.id AS owner_id, u.username, u.full_name, u.email,
+       w.template_id, o.name AS organization_name,
        (SELECT p.parameters FROM workspace_builds p WHERE p.workspace_id = w.id AND p.number < b.number ORDER BY p.number DESC LIMIT 1)
            AS previous_parameters
-FROM workspace_builds b
-JOIN workspaces w ON w.id = b.workspace_id
-JOIN users u ON u.id = w.owner_id
-JOIN template_versions v ON v.id = b.template_version_id
+FROM taken
+JOIN template_versions v ON v.id = taken.template_version_id
 JOIN templates t ON t.id = v.template_id
-JOIN organizations o ON o.id = w.organization_id
-WHERE b.job_id = $1 OR b.id = (SELECT rehearsed_build_id FROM jobs WHERE id = $1);
+LEFT JOIN workspace_builds b ON b.id = coalesce(taken.rehearsed_build_id, (SELECT id FROM workspace_builds WHERE job_id = taken.id))
+LEFT JOIN workspaces w ON w.id = b.workspace_id
+LEFT JOIN users u ON u.id = w.owner_id
+LEFT JOIN organizations o ON o.id = w.organization_id;
 
 -- name: renew_job
 -- A sign of life of the live attempt; no row if it is superseded or over.
@@ -179,12 +171,21 @@ INSERT INTO jobs (id, organization_id, kind, provisioner_type, tags, template_ve
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11);
 
 -- name: queue_positions
--- How many jobs of the same organization are before each of these; no row for one that is not pending.
+-- How many jobs of the same organization are before each of these, how long jobs of the kind's provisioner took lately, and how many of
+-- them run now; no row for one that is not pending.
 -- $1 jobs
-SELECT q.id, q.position
+SELECT q.id, q.position, lately.seconds, (SELECT count(*) FROM jobs h WHERE h.status IN ('running', 'canceling')
+       AND h.provisioner_type = q.provisioner_type) AS in_hand
 FROM (
-    SELECT j.id, row_number() OVER (PARTITION BY j.organization_id ORDER BY j.is_system, j.created_at, j.id) - 1 AS position
+    SELECT j.id, j.provisioner_type,
+           row_number() OVER (PARTITION BY j.organization_id ORDER BY j.is_system, j.created_at, j.id) - 1 AS position
     FROM jobs j
     WHERE j.status = 'pending' AND j.is_system <= (SELECT bool_or(mine.is_system) FROM jobs mine WHERE mine.id = ANY ($1::uuid[]))
-) q
+) q, LATERAL (
+    SELECT avg(extract(epoch FROM ended.finished_at - ended.started_at))::float8 AS seconds FROM (
+        SELECT finished_at, started_at FROM jobs e
+        WHERE e.provisioner_type = q.provisioner_type AND e.finished_at IS NOT NULL AND e.started_at IS NOT NULL
+        ORDER BY e.finished_at DESC LIMIT 50
+    ) ended
+) lately
 WHERE q.id = ANY ($1::uuid[]);
