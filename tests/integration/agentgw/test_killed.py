@@ -75,6 +75,19 @@ class Scene:
         """The agent has been looked at, and is told to wait."""
         await self.backend.until(lambda: bool(self.backend.connected_tokens()))
 
+    async def until_applying(self) -> None:
+        """It was told, has said so, and its start script does not end yet."""
+        await self.until_waiting()
+        os.mkfifo(self.directory / "gate")
+        self.commit()
+        await self.announce()
+        await self.backend.until(lambda: self.phases() == ["APPLYING"])
+        await eventually(lambda: _must(self.runs() == ["prebuilds", "alice"]))
+
+    async def let_start_end(self) -> None:
+        """The start script ends."""
+        await asyncio.to_thread((self.directory / "gate").write_bytes, b"")
+
     def kill(self) -> None:
         """Ends the first gateway as a crash does; from now on the second is there."""
         self.proxy.upstream = f"127.0.0.1:{self.ports[1]}"
@@ -158,20 +171,19 @@ async def before_the_delivery_is_recorded(scene: Scene) -> None:
 
 
 async def before_the_acknowledgement_is_recorded(scene: Scene) -> None:
-    await scene.until_waiting()
-    scene.commit()
+    await scene.until_applying()
     scene.backend.hold_records()
-    await scene.announce()
-    await scene.backend.until(lambda: scene.backend.reinit_calls == 2)  # delivery, APPLYING
+    calls = scene.backend.reinit_calls
+    await scene.let_start_end()
+    await scene.backend.until(lambda: scene.backend.reinit_calls > calls)
     scene.kill()
 
 
 async def before_the_acknowledgement_is_answered(scene: Scene) -> None:
-    await scene.until_waiting()
-    scene.commit()
+    await scene.until_applying()
     scene.backend.hold_confirmations()
-    await scene.announce()
-    await scene.backend.until(lambda: scene.phases() == ["APPLYING"])
+    await scene.let_start_end()
+    await scene.backend.until(lambda: scene.phases() == ["APPLYING", "APPLIED"])
     scene.kill()
 
 
@@ -228,7 +240,7 @@ async def test_a_gateway_dies_and_the_claim_is_applied_once(
             backend.release_answers()
             await backend.until(lambda: "APPLIED" in scene.phases())
         assert scene.runs() == ["prebuilds", "alice"]
-        assert scene.phases() == ["APPLYING", "APPLIED"]
+        assert scene.phases()[-1] == "APPLIED"  # APPLYING is forgotten if it comes too late
 
 
 def start_gateway(
@@ -293,7 +305,7 @@ async def a_waiting_agent(
 
 
 def manifest(owner: str, claim_id: str = "") -> gateway_pb2.AgentManifest:
-    text = 'echo "$CODER_WORKSPACE_OWNER_NAME" >> runs'
+    text = 'echo "$CODER_WORKSPACE_OWNER_NAME" >> runs; [ ! -p gate ] || cat gate'
     return gateway_pb2.AgentManifest(
         agent_id=AGENT,
         agent_name="main",

@@ -88,6 +88,8 @@ class ReinitWaiter:
                     wait_seconds = 0.0 if is_proven else self._backoffs.next(Pace.FAST)
                     wait_seconds = max(decision.after_seconds, wait_seconds)
                 case AskAgain():
+                    if isinstance(heard, StreamSilent):  # another stream would be as silent
+                        await self._gateway.move()
                     self._complain(heard)
                     asked = min(decision.not_before_seconds, self._limits.retry_after_seconds_max)
                     wait_seconds = asked + self._backoffs.next(decision.pace)

@@ -4,8 +4,8 @@
 once, says "connected SECONDS REFUSED BROKEN" when each has had its first message, then "event
 NUMBER MOMENT" for every other message that is not a heartbeat, with the moment by the monotonic
 clock, which all processes share. REFUSED is how often one was told when to come back, and did so;
-BROKEN how often a stream ended otherwise before its first message (gRPC cancels some in a crowd),
-and was opened again at once.
+BROKEN how often a stream broke otherwise until then (gRPC cancels some in a crowd), and was opened
+again at once.
 
 Agent N's token, and the body of its request on the bare server, is "agent-N", or line N of
 TOKENS_FILE. With that file, agents also acknowledge what they are told, and the moment is when that
@@ -46,14 +46,15 @@ class _Agents:
     def __init__(self, method: str, count: int, tokens: list[str] | None) -> None:
         self._method = method
         self._is_bare = method == HOLD
-        self._left = count
+        self._count = count
+        self._waiting: set[int] = set()  # had a first message, once
         self._tokens = tokens
         self.refused = 0
         self.broken = 0
         self.connected = asyncio.Event()
 
     async def wait(self, channel: grpc.aio.Channel, number: int) -> None:
-        """Waits as an agent does: who is turned away before the first message comes again."""
+        """Waits as an agent does: whose stream breaks, or is refused, comes again."""
         while True:
             retry_seconds = await self._try(channel, number)
             if retry_seconds is None:
@@ -72,14 +73,12 @@ class _Agents:
             async for message in stream:
                 if is_first:
                     is_first = False
-                    self._left -= 1
-                    if self._left == 0:
+                    self._waiting.add(number)
+                    if len(self._waiting) == self._count:
                         self.connected.set()
                 else:
                     await self._hear(channel, number, metadata, message)
         except grpc.aio.AioRpcError as error:
-            if not is_first:
-                raise
             retry_seconds = read_error(error).retry_after_seconds
             self.refused += retry_seconds is not None
             self.broken += retry_seconds is None

@@ -20,7 +20,7 @@ from svckit.system import Clock, Entropy
 
 __all__ = ["Recorder"]
 
-CALL_TIMEOUT_SECONDS: Final = 10.0
+CALL_TIMEOUT_SECONDS: Final = 5.0  # below what an agent waits for its answer
 RETRY_INITIAL_SECONDS: Final = 0.2
 RETRY_MAXIMUM_SECONDS: Final = 5.0
 LINGER_SECONDS: Final = 0.005
