@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 export GRPC_ENABLE_FORK_SUPPORT := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast lint format typecheck arch gen gen-check buf sim bench corpus lock clean
+.PHONY: help setup demo up test test-fast lint format typecheck arch gen gen-check buf deploy-check image-check sim skew bluegreen bench corpus lock clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ up: setup ## Run the whole system on this machine until Ctrl-C
 
 test: setup ## Check style, types and architecture, then run the default test suite
 	@$(MAKE) --no-print-directory lint typecheck arch gen-check buf
-	@$(BIN)/python -m pytest -m "not bench and not corpus" -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not bench and not corpus and not image and not long" -n 2 --dist loadfile $(ARGS)
 
 test-fast: setup ## Unit and architecture tests only: no IO, seconds
 	@$(BIN)/python -m pytest tests/unit tests/architecture $(ARGS)
@@ -62,7 +62,19 @@ buf: setup ## Buf: lint the wire, and refuse changes that break a deployed peer
 	@$(BIN)/python tools/buf_breaking.py
 
 sim: setup ## Thousands of seeds of the simulation (SEEDS=n)
-	@$(BIN)/python -m pytest tests/sim -m sim $(ARGS)
+	@SEEDS=$${SEEDS:-2000} $(BIN)/python -m pytest tests/sim -m sim -n 2 -q --timeout 1800 $(ARGS)
+
+deploy-check: setup ## Hold deploy/ to the schemas of its tools and to the services' code (make test does, too)
+	@$(BIN)/python -m pytest tests/deploy tests/integration/deploy -m "not image" $(ARGS)
+
+image-check: setup ## Run the Dockerfile's own pip commands and start what they install (minutes, network)
+	@$(BIN)/python -m pytest tests/deploy -m image $(ARGS)
+
+skew: setup ## The release before this one beside today's: every pairing of services and agents
+	@$(BIN)/python -m pytest tests/skew -m skew -v $(ARGS)
+
+bluegreen: setup ## Replace every service under load with 500 agents, and count who noticed
+	@$(BIN)/python -m pytest tests/e2e/test_bluegreen.py -m long -s --timeout 900 $(ARGS)
 
 bench: setup ## Benchmarks beside their floors: prints tables, writes bench-results/*.json
 	@$(BIN)/python -m pytest tests/bench -m bench -s --timeout 900 $(ARGS)

@@ -87,7 +87,7 @@ def test_named_make_targets_exist() -> None:
     assert named - targets == set()
 
 
-@pytest.mark.parametrize("tool", ["settings_doc.py", "state_machines.py"])
+@pytest.mark.parametrize("tool", ["settings_doc.py", "state_machines.py", "observability.py"])
 def test_made_pages_are_current(tool: str) -> None:
     command = [sys.executable, str(ROOT / "tools" / tool), "--check"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -13,6 +13,7 @@ SHIPPED_LINES_MAX = 400
 LINES_MAX = 500
 """Of tests and tools. Aim at 300 everywhere."""
 LONG: Final[Mapping[str, str]] = {
+    "services/reconciler/src/reconciler/store/schema.sql": "all of the schema on one page",
     "tests/integration/terraform/test_builds.py": "one story of one workspace after the other",
 }
 """Files that are longer all the same, with the reason."""

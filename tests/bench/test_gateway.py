@@ -1,10 +1,10 @@
-"""One gateway process that holds many agents, beside a bare grpc.aio server that does.
+"""One gateway process that holds many agents, and two on one port, beside a bare grpc.aio server.
 
 Each agent has a connection of its own; the agents are in processes of their own. The control plane
 is a fake one in this process over real gRPC, the bus a real nats-server. Both servers are loaded by
 the same agents: how long until all of them wait after they all came at once, the memory each costs,
-the CPU while nothing happens, and how soon one of them hears an event. Prints a table and writes
-bench-results/gateway.json; asserts no time.
+the CPU while nothing happens but heartbeats, and how soon one of them hears an event. Prints a
+table and writes bench-results/gateway.json; asserts no time.
 
 WARMPOOL_BENCH_AGENTS is how many (2000). Every process may open as many files as the machine lets
 it: a server needs one per agent.
@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import statistics
-import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -33,6 +30,7 @@ from bus.subjects import claims_subject
 from embedded import Supervisor
 from testkit.bench import Report, cpu_seconds, percentile
 from testkit.bench_agents import WAIT
+from testkit.bench_crowd import many_files, run_crowd
 from testkit.bench_echo import FIRE, HOLD
 from testkit.fake_gateway_backend import FakeGatewayBackend, fake_gateway_backend
 from warmpool.gateway.v1 import gateway_pb2
@@ -40,19 +38,21 @@ from warmpool.gateway.v1 import gateway_pb2
 pytestmark = pytest.mark.bench
 
 AGENTS = int(os.environ.get("WARMPOOL_BENCH_AGENTS", "2000"))
-PER_PROCESS = 2500
 EVENTS = 200
-SPARE_FILES = 200
-IDLE_SECONDS = 5.0
+SETTLE_SECONDS = 10.0  # by then heartbeats have begun
+IDLE_SECONDS = 20.0
 OWNER = str(UUID(int=1))
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") / 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What holding the agents costs; memory in KiB per agent, CPU as a share of one core."""
+    """What holding the agents costs: memory in KiB and the storm's CPU in ms per agent, the CPU at
+    rest as a share of one core.
+    """
 
     storm_seconds: float
+    storm_cpu_ms: float
     refused: int
     broken: int
     kib: float
@@ -61,82 +61,30 @@ class Held:
     event_p99_ms: float
 
 
-class Agents:
-    """The agents' processes and what they say."""
-
-    def __init__(self, processes: list[asyncio.subprocess.Process]) -> None:
-        self._processes = processes
-        self._heard: dict[int, asyncio.Future[float]] = {}
-
-    async def wait_connected(self) -> tuple[float, int, int]:
-        """How long the slowest process took; how often agents were told to come back later, and
-        how often a stream broke before its first message.
-        """
-        lines = [(await _read_line(process)).split() for process in self._processes]
-        refused, broken = (sum(int(line[column]) for line in lines) for column in (2, 3))
-        return max(float(line[1]) for line in lines), refused, broken
-
-    def hear(self, number: int) -> asyncio.Future[float]:
-        """When this agent hears its next event."""
-        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._heard[number] = future
-        return future
-
-    async def listen(self) -> None:
-        """Notes every event, forever."""
-        async with asyncio.TaskGroup() as tasks:
-            for process in self._processes:
-                tasks.create_task(self._listen_to(process))
-
-    async def _listen_to(self, process: asyncio.subprocess.Process) -> None:
-        while True:
-            _, number, moment = (await _read_line(process)).split()
-            if future := self._heard.pop(int(number), None):
-                future.set_result(float(moment))
-
-
-async def _read_line(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    line = await process.stdout.readline()
-    assert line, "an agents' process ended"
-    return line.decode().strip()
-
-
-@asynccontextmanager
-async def run_agents(address: str, method: str) -> AsyncGenerator[Agents]:
-    processes = [
-        await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "testkit.bench_agents", address, method),
-            *(str(first), str(min(PER_PROCESS, AGENTS - first))),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        for first in range(0, AGENTS, PER_PROCESS)
-    ]
-    try:
-        yield Agents(processes)
-    finally:
-        for process in processes:
-            process.kill()
-            await process.wait()
-
-
 def memory_kib(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_KIB
 
 
 async def measure(
-    pid: int, address: str, method: str, fire: Callable[[int], Awaitable[object]]
+    pids: Sequence[int], address: str, method: str, fire: Callable[[int], Awaitable[object]]
 ) -> Held:
-    """Holds the agents at this server; `fire` makes it tell one."""
-    before_kib = memory_kib(pid)
-    async with run_agents(address, method) as agents:
-        storm_seconds, refused, broken = await agents.wait_connected()
-        cpu_before = cpu_seconds(pid)
-        idle = asyncio.Event()
-        asyncio.get_running_loop().call_later(IDLE_SECONDS, idle.set)
-        await idle.wait()
-        idle_cpu = (cpu_seconds(pid) - cpu_before) / IDLE_SECONDS
-        kib = (memory_kib(pid) - before_kib) / AGENTS
+    """Holds the agents at the server in these processes; `fire` makes it tell one."""
+
+    def cpu() -> float:
+        return sum(cpu_seconds(pid) for pid in pids)
+
+    def memory() -> float:
+        return sum(memory_kib(pid) for pid in pids)
+
+    before_kib, cpu_at_start = memory(), cpu()
+    async with run_crowd(address, method, AGENTS) as agents:
+        storm = await agents.wait_connected()
+        cpu_of_storm = cpu() - cpu_at_start
+        await asyncio.sleep(SETTLE_SECONDS)
+        cpu_before = cpu()
+        await asyncio.sleep(IDLE_SECONDS)
+        idle_cpu = (cpu() - cpu_before) / IDLE_SECONDS
+        kib = (memory() - before_kib) / AGENTS
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(agents.listen())
             seconds: list[float] = []
@@ -148,9 +96,10 @@ async def measure(
                     seconds.append(await heard - fired_at)
             listening.cancel()
     return Held(
-        storm_seconds=storm_seconds,
-        refused=refused,
-        broken=broken,
+        storm_seconds=storm.seconds,
+        storm_cpu_ms=1000 * cpu_of_storm / AGENTS,
+        refused=storm.refused,
+        broken=storm.broken,
         kib=kib,
         idle_cpu=idle_cpu,
         event_p50_ms=1000 * statistics.median(seconds),
@@ -174,25 +123,44 @@ def put_agent(
     return workspace_id
 
 
-async def measure_gateway(supervisor: Supervisor, directory: Path, nats_url: str) -> Held:
-    port_file, key_file = directory / "agentgw.port", directory / "key"
+async def start_gateway(
+    supervisor: Supervisor, name: str, directory: Path, environment: dict[str, str]
+) -> tuple[int, int]:
+    """The gateway's process id and its port."""
+    port_file = directory / f"{name}.port"
+    port = await supervisor.start_service(
+        name,
+        "agentgw",
+        {**environment, "WARMPOOL_AGENTGW_PORT_FILE": str(port_file)},
+        port_file=port_file,
+    )
+    pid = supervisor.pid_of(name)
+    assert pid is not None
+    return pid, port
+
+
+async def measure_gateways(
+    supervisor: Supervisor, directory: Path, nats_url: str, *, count: int = 1
+) -> Held:
+    """So many gateways; more than one share a port."""
+    key_file = directory / "key"
     key_file.write_text("the gateway's key")
     async with fake_gateway_backend() as backend:
         for number in range(AGENTS):
             put_agent(backend, number, gateway_pb2.REINIT_VERDICT_UNCLAIMED)
-        port = await supervisor.start_service(
-            "agentgw",
-            "agentgw",
-            {
-                "WARMPOOL_AGENTGW_PORT_FILE": str(port_file),
-                "WARMPOOL_AGENTGW_RECONCILER_ADDRESS": backend.address,
-                "WARMPOOL_AGENTGW_KEY_FILE": str(key_file),
-                "WARMPOOL_AGENTGW_NATS_URL": nats_url,
-            },
-            port_file=port_file,
-        )
-        pid = supervisor.pid_of("agentgw")
-        assert pid is not None
+        environment = {
+            "WARMPOOL_AGENTGW_RECONCILER_ADDRESS": backend.address,
+            "WARMPOOL_AGENTGW_KEY_FILE": str(key_file),
+            "WARMPOOL_AGENTGW_NATS_URL": nats_url,
+            "WARMPOOL_AGENTGW_REUSE_PORT": str(count > 1).lower(),
+        }
+        names = [f"agentgw-{count}-{number}" for number in range(count)]
+        pids: list[int] = []
+        port = 0
+        for name in names:
+            environment["WARMPOOL_AGENTGW_LISTEN"] = f"127.0.0.1:{port}"
+            pid, port = await start_gateway(supervisor, name, directory, environment)
+            pids.append(pid)
         bus = await connect_nats(nats_url, name="bench")
 
         async def fire(number: int) -> None:
@@ -206,10 +174,11 @@ async def measure_gateway(supervisor: Supervisor, directory: Path, nats_url: str
             await bus.flush()
 
         try:
-            held = await measure(pid, f"127.0.0.1:{port}", WAIT, fire)
+            held = await measure(pids, f"127.0.0.1:{port}", WAIT, fire)
         finally:
             await bus.close()
-        await supervisor.stop_service("agentgw")
+        for name in names:
+            await supervisor.stop_service(name)
     return held
 
 
@@ -230,30 +199,22 @@ async def measure_bare(supervisor: Supervisor, directory: Path) -> Held:
         async def fire(number: int) -> None:
             await call(f"agent-{number}".encode())
 
-        held = await measure(pid, f"127.0.0.1:{port}", HOLD, fire)
+        held = await measure([pid], f"127.0.0.1:{port}", HOLD, fire)
     await supervisor.stop_service("echo")
     return held
 
 
-@pytest.fixture
-def many_files() -> Generator[None]:
-    """Lets this process and its children open all the files they may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert hard == resource.RLIM_INFINITY or hard > AGENTS + SPARE_FILES, (
-        f"{AGENTS} agents need more open files than the {hard} that the machine allows"
-    )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.mark.usefixtures("many_files")
 async def test_a_gateway_beside_a_bare_server(tmp_path: Path, nats_url: str) -> None:
-    async with Supervisor(tmp_path) as supervisor:
-        bare = await measure_bare(supervisor, tmp_path)
-        ours = await measure_gateway(supervisor, tmp_path, nats_url)
-    report = Report("gateway", f"{AGENTS} agents held by one process, a connection each")
+    with many_files(AGENTS):
+        async with Supervisor(tmp_path) as supervisor:
+            bare = await measure_bare(supervisor, tmp_path)
+            ours = await measure_gateways(supervisor, tmp_path, nats_url)
+            two = await measure_gateways(supervisor, tmp_path, nats_url, count=2)
+    report = Report(
+        "gateway", f"{AGENTS} agents held by one process, and by two on one port, a connection each"
+    )
     for name in Held.__dataclass_fields__:
         floor, figure = float(getattr(bare, name)), float(getattr(ours, name))
-        report.add(name, bare=floor, gateway=figure, ratio=figure / floor if floor else "")
+        ratio = figure / floor if floor else ""
+        report.add(name, bare=floor, gateway=figure, ratio=ratio, two=float(getattr(two, name)))
     report.print()

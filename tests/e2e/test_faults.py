@@ -6,12 +6,16 @@ counts is what the workspace shows: the start script ran once for the pool and o
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from bus.events import PrebuildClaimed, decode_claim
+from bus.nats import connect_nats
+from bus.subjects import claims_subject
 from testkit.eventually import eventually
 from testkit.system import SWEEP_SECONDS, RunningSystem
 
@@ -134,6 +138,40 @@ async def test_the_reconciler_is_killed_when_the_build_is_committed(
 
     await system.wait_applied(workspace_id, seconds=CRASHED_SECONDS)
 
+    assert system.runs(workspace_id) == [PREBUILDS, "admin"]
+
+
+async def test_the_reconciler_is_killed_between_the_commit_and_the_publication(
+    running_system: RunningSystem,
+):
+    """There is no bus while it commits, so what it has to say dies with it, and is said by the
+    next one.
+    """
+    system = running_system
+    template = await warm(system)
+    await system.nats.stop()
+    try:
+        workspace_id = await system.claim(template)
+        await eventually(lambda: has_built(system, workspace_id))
+        await system.wait_back("reconciler", system.kill("reconciler"))
+        system.freeze("reconciler")
+    finally:
+        await system.nats.start()
+    listener = await connect_nats(system.nats.url, name="test")
+    try:
+        async with listener.subscribe(claims_subject(workspace_id)) as hints:
+            await listener.flush()
+            system.thaw("reconciler")
+            async with asyncio.timeout(CRASHED_SECONDS):
+                hint = await anext(hints)
+    finally:
+        system.thaw("reconciler")
+        await listener.close()
+    workspace = await system.wait_applied(workspace_id, seconds=CRASHED_SECONDS)
+
+    assert decode_claim(hint.subject, hint.payload) == PrebuildClaimed(
+        workspace_id=workspace_id, owner_id=workspace.owner_id, claim_id=workspace.claim.id
+    )
     assert system.runs(workspace_id) == [PREBUILDS, "admin"]
 
 

@@ -2,9 +2,11 @@
 
 The twin below is a database in memory that refuses what the real one refuses: it re-reads what an
 action is about to change. A replica may lose its lock at any moment without noticing, so several
-may be in the middle of a pass, each with a picture of its own. Whatever the order: nobody's
-workspace is touched, no pool gets more than it asked for, and once it is quiet every pool has what
-it wants. SEEDS=n runs n stories for each number of replicas.
+may be in the middle of a pass, each with a picture of its own. Agents die and come back, and
+gateways fall silent. Whatever the order: nobody's workspace is touched, no pool gets more than it
+asked for, nobody is given up of whom nobody could have heard nor more than half of a pool by one
+picture, and once it is quiet every pool has what it wants. SEEDS=n runs n stories for each number
+of replicas.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from reconciler.core.pools import (
     CancelPendingCreations,
     CreatePrebuild,
     DeletePrebuild,
+    DeleteReason,
+    Loss,
     MarkHardLimited,
     MarkHealthy,
     MemberRow,
@@ -44,8 +48,11 @@ pytestmark = pytest.mark.sim
 
 START = datetime(2027, 3, 1, 12, tzinfo=UTC)
 SETTINGS = PoolSettings(jobs_in_flight_max=6)
+BUSY = {"pass": 12, "job": 4, "agents": 2, "claim": 4, "time": 2, "promotion": 0.6, "admin": 2}
+DEAF = {"silence": 0.4, "hearing": 1}
+DEADLY = {"pass": 12, "job": 9, "agents": 4, "claim": 0.2, "admin": 0.2, "death": 3, **DEAF}
 SEEDS = int(os.environ.get("SEEDS", "100"))
-STEPS = 60
+STEPS = 120
 
 
 @dataclass
@@ -61,6 +68,9 @@ class Twin:
     outcomes: list[tuple[UUID, datetime, datetime, bool]] = field(
         default_factory=list[tuple[UUID, datetime, datetime, bool]]
     )
+    losses: list[tuple[UUID, Loss]] = field(default_factory=list[tuple[UUID, Loss]])
+    proofs: list[tuple[UUID, datetime]] = field(default_factory=list[tuple[UUID, datetime]])
+    hearing_since: datetime | None = START
     revived: int = 0
     numbers: count[int] = field(default_factory=lambda: count(1000))
 
@@ -94,11 +104,14 @@ class Twin:
             presets=tuple(self.presets.values()),
             members=tuple(self.members.values()),
             histories=(self._history(self.active.preset_id),),
+            hearing_since=self.hearing_since,
         )
 
     def supply(self) -> int:
+        """Who is there or on the way; the dead are neither, given up or not."""
         states = preset_states(self.snapshot(), SETTINGS)
-        return next(state.census.supply_count for state in states if state.preset.is_active)
+        census = next(state.census for state in states if state.preset.is_active)
+        return census.supply_count - sum(map(is_dead, census.unready))
 
     def apply(self, action: Action, known: set[UUID]) -> None:
         """Carries one action out, as the real database does: on what it finds now."""
@@ -109,6 +122,8 @@ class Twin:
             case DeletePrebuild(workspace_id=workspace_id):
                 member = self.members.get(workspace_id)
                 if member is not None and member.job.is_final:
+                    if action.reason is DeleteReason.LOST:
+                        self._note_loss(member)
                     self._begin(member, Transition.DELETE)
             case CancelPendingCreations(workspace_ids=workspace_ids):
                 for workspace_id in workspace_ids:
@@ -184,10 +199,32 @@ class Twin:
 
     def make_ready(self, member: MemberRow) -> None:
         age = self.now - (member.started_at or self.now)
-        if member.first_ready_at is None and age > timedelta(seconds=1800):
+        if is_dead(member) or (member.first_ready_at is None and age > timedelta(seconds=1800)):
             self.revived += 1  # given up for lost by some picture, and back
         ready_at = member.first_ready_at or self.now
-        self.members[member.workspace_id] = replace(member, is_ready=True, first_ready_at=ready_at)
+        self.members[member.workspace_id] = replace(
+            member, is_ready=True, first_ready_at=ready_at, unready_since=None
+        )
+
+    def let_die(self, member: MemberRow) -> None:
+        self._note_proof(member)
+        self.members[member.workspace_id] = replace(member, is_ready=False, unready_since=self.now)
+
+    def _note_loss(self, member: MemberRow) -> None:
+        assert member.preset_id is not None
+        if not self._note_proof(member):
+            loss = Loss(created_at=member.created_at, lost_at=self.now)
+            self.losses.append((member.preset_id, loss))
+
+    def _note_proof(self, member: MemberRow) -> bool:
+        """Whether a member that was ready once was so for an hour."""
+        assert member.first_ready_at is not None
+        assert member.preset_id is not None
+        proven_at = member.first_ready_at + timedelta(seconds=SETTINGS.failure_lookback_seconds)
+        if proven_at > (member.unready_since or self.now):
+            return False
+        self.proofs.append((member.preset_id, proven_at))
+        return True
 
     def claim(self, pick: random.Random) -> None:
         preset = self.active
@@ -196,8 +233,12 @@ class Twin:
         if ready:
             member = pick.choice(ready)
             self.claimed[member.workspace_id] = self.members.pop(member.workspace_id)
+            self.proofs.append((preset.preset_id, self.now))
 
     def _history(self, preset_id: UUID) -> BuildHistory:
+        for member in self.members.values():
+            if member.is_ready and member.preset_id == preset_id:
+                self._note_proof(member)
         mine = [outcome[1:] for outcome in self.outcomes if outcome[0] == preset_id]
         failed = [(created, ended) for created, ended, is_success in mine if not is_success]
         succeeded = [created for created, _, is_success in mine if is_success]
@@ -210,7 +251,21 @@ class Twin:
             last_failed_at=max((ended for _, ended in failed), default=None),
             last_failed_created_at=max((created for created, _ in failed), default=None),
             last_succeeded_created_at=max(succeeded, default=None),
+            losses=tuple(
+                loss
+                for whose, loss in self.losses
+                if whose == preset_id and self.now - loss.lost_at < 24 * lookback
+            ),
+            last_proven_at=max(
+                (at for whose, at in self.proofs if whose == preset_id), default=None
+            ),
         )
+
+
+def is_dead(member: MemberRow) -> bool:
+    """Whether a started member was ready once and is not."""
+    is_started = (member.transition, member.job) == (Transition.START, JobStatus.SUCCEEDED)
+    return is_started and member.first_ready_at is not None and not member.is_ready
 
 
 @dataclass
@@ -229,7 +284,30 @@ class Replica:
         snapshot = self.twin.snapshot()
         self.known = {member.workspace_id for member in snapshot.members}
         self.asked = self.twin.active.instances
-        self.queue.extend(plan(snapshot, SETTINGS).actions)
+        actions = plan(snapshot, SETTINGS).actions
+        self.check_losses(snapshot, actions)
+        self.queue.extend(actions)
+
+    def check_losses(self, snapshot: PoolSnapshot, actions: tuple[Action, ...]) -> None:
+        members = {member.workspace_id: member for member in snapshot.members}
+        given_up = [
+            members[action.workspace_id]
+            for action in actions
+            if isinstance(action, DeletePrebuild) and action.reason is DeleteReason.LOST
+        ]
+        for member in given_up:
+            heard = [member.unready_since, snapshot.hearing_since]
+            assert is_dead(member)
+            assert all(at and self.twin.now - at > timedelta(minutes=10) for at in heard)
+        supply = [
+            member
+            for member in snapshot.members
+            if member.preset_id == self.twin.active.preset_id
+            and member.transition is Transition.START
+            and member.job in (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.SUCCEEDED)
+        ]
+        size = max(self.asked, len(supply))
+        assert len(given_up) <= max(1, size // 2)
 
 
 class Case:
@@ -237,12 +315,14 @@ class Case:
 
     def __init__(self, seed: int, *, replicas: int) -> None:
         self.dice = random.Random(seed)
+        self.mood = self.dice.choice((BUSY, DEADLY))
         self.twin = Twin(desired=self.dice.randint(0, 4))
         self.twin.promote()
         self.replicas = [Replica(self.twin) for _ in range(replicas)]
         self.largest = self.twin.desired
 
     def run(self) -> None:
+        self.fill()
         for _ in range(STEPS):
             claimed = dict(self.twin.claimed)
             supply = self.twin.supply()
@@ -253,42 +333,68 @@ class Case:
             assert not self.twin.claimed.keys() & self.twin.members.keys()
         self.settle()
 
+    def fill(self) -> None:
+        """Most stories begin with a full pool."""
+        replica = self.replicas[0]
+        replica.step()
+        while replica.queue:
+            replica.step()
+        for member in list(self.twin.members.values()):
+            self.twin.finish(member, is_success=True)
+        self.agents_come()
+
     def act(self) -> None:
         twin, dice = self.twin, self.dice
-        kind = dice.randrange(14)
         jobs = [m for m in twin.members.values() if not m.job.is_final]
-        if kind < 6:
-            dice.choice(self.replicas).step()
-        elif kind < 8 and jobs:
-            member = dice.choice(jobs)
-            if member.job is JobStatus.PENDING:
-                twin.pick_up(member)
-            else:
-                twin.finish(member, is_success=dice.random() < 0.7)
-        elif kind == 8:
-            self.agents_come()
-        elif kind < 11:
-            twin.claim(dice)
-        elif kind == 11:
-            twin.now += timedelta(seconds=dice.choice([1, 1, 61, 601, 1801, 7201]))
-        elif kind == 12 and dice.random() < 0.3:
-            twin.promote()
-        elif kind == 13:
-            preset = twin.active
-            if preset.health is PoolHealth.HARD_LIMITED:
-                twin.presets[preset.preset_id] = replace(preset, resumed_at=twin.now)
-            elif dice.random() < 0.3:
-                twin.desired = dice.randint(0, 4)
-                self.largest = max(self.largest, twin.desired)
-                twin.presets[preset.preset_id] = replace(preset, instances=twin.desired)
+        match dice.choices(tuple(self.mood), tuple(self.mood.values()))[0]:
+            case "pass":
+                dice.choice(self.replicas).step()
+            case "job":
+                for member in dice.sample(jobs, min(1, len(jobs))):
+                    if member.job is JobStatus.PENDING:
+                        twin.pick_up(member)
+                    else:
+                        twin.finish(member, is_success=dice.random() < 0.7)
+            case "agents":
+                self.agents_come(0.1)
+            case "claim":
+                twin.claim(dice)
+            case "time":
+                twin.now += timedelta(seconds=dice.choice([1, 1, 61, 601, 1801, 7201]))
+            case "promotion":
+                twin.promote()
+            case "death":
+                ready = [member for member in twin.members.values() if member.is_ready]
+                for member in dice.sample(ready, dice.randint(0, len(ready))):
+                    twin.let_die(member)
+                twin.now += timedelta(seconds=dice.choice([31, 601]))
+            case "silence":
+                twin.hearing_since = None
+            case "hearing":
+                twin.now += timedelta(seconds=dice.choice([61, 601]))
+                twin.hearing_since = twin.now
+            case "admin":
+                self.let_an_admin_act()
+            case other:
+                raise AssertionError(other)
 
-    def agents_come(self) -> None:
+    def let_an_admin_act(self) -> None:
+        twin, preset = self.twin, self.twin.active
+        if preset.health is PoolHealth.HARD_LIMITED:
+            twin.presets[preset.preset_id] = replace(preset, resumed_at=twin.now)
+        elif self.dice.random() < 0.3:
+            twin.desired = self.dice.randint(0, 4)
+            self.largest = max(self.largest, twin.desired)
+            twin.presets[preset.preset_id] = replace(preset, instances=twin.desired)
+
+    def agents_come(self, share_of_dead: float = 1.0) -> None:
         for member in list(self.twin.members.values()):
             is_started = (member.transition, member.job) == (
                 Transition.START,
                 JobStatus.SUCCEEDED,
             )
-            if is_started and not member.is_ready:
+            is_back = not is_dead(member) or self.dice.random() < share_of_dead
+            if is_started and is_back and not member.is_ready:
                 self.twin.make_ready(member)
 
     def settle(self) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import grpc
 import pytest
 
 from svckit.auth import hash_token
 from svckit.status import RemoteError
+from testkit.fake_gateway_backend import FakeGatewayBackend
 from testkit.gateway_site import (
     CLAIM,
     DELIVERABLE,
     PENDING,
+    QUIET,
     REINIT,
     TOKEN,
     UNCLAIMED,
@@ -19,6 +23,7 @@ from testkit.gateway_site import (
     make_check,
     read_end,
     read_heartbeat,
+    serve_site,
 )
 from warmpool.agent.v1 import agent_pb2
 from warmpool.common.v1 import types_pb2
@@ -96,6 +101,26 @@ async def test_who_has_nothing_to_be_told_waits_and_hears_a_heartbeat(
     await site.announce()
     frames = await collect_frames(stream)
     assert frames == [agent_pb2.WaitForReinitResponse(reinit=REINIT)]
+
+
+async def test_who_waits_hears_one_heartbeat_after_the_other(
+    backend: FakeGatewayBackend,
+) -> None:
+    async with serve_site(backend, replace(QUIET, heartbeat_seconds=0.1)) as site:
+        backend.put_agent(TOKEN, UNCLAIMED)
+        stream = site.open_stream()
+        for _ in range(5):
+            assert (await read_heartbeat(stream)).interval_ms == 100
+        stream.cancel()
+
+
+async def test_a_stream_of_which_nothing_can_be_read_hears_a_heartbeat_all_the_same(
+    site: Site,
+) -> None:
+    site.backend.hold_answers()
+    stream = site.open_stream()
+    await read_heartbeat(stream)
+    stream.cancel()
 
 
 async def test_a_hint_alone_delivers_nothing(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from svckit.auth import hash_token
 from svckit.status import RemoteError, read_error
+from testkit.eventually import eventually
 from testkit.gateway_site import CLAIM, DELIVERABLE, OWNER, TOKEN, WORKSPACE, Site
 from warmpool.agent.v1 import agent_pb2
 from warmpool.common.v1 import types_pb2
@@ -48,6 +50,53 @@ async def test_acknowledgements_reach_the_control_plane_under_the_gateways_key(s
         ),
     ]
     assert site.backend.authorizations == {"Bearer the gateway's key"}
+
+
+async def test_acknowledgements_that_come_together_are_recorded_together(site: Site) -> None:
+    """One of them is of somebody else's claim, and only that one is refused."""
+    names = [f"agent {number}" for number in range(50)]
+    for name in names[1:]:
+        site.backend.put_agent(name, DELIVERABLE)
+    site.backend.hold_records()
+
+    def all_wait() -> None:
+        assert len(site.gateway.records) == len(names)
+
+    async with asyncio.TaskGroup() as group:
+        site.backend.put_agent("the first", DELIVERABLE)
+        first = group.create_task(_acknowledge(site, "the first"))
+        await site.backend.until(lambda: site.backend.reinit_calls == 1)
+        answers = [group.create_task(_acknowledge(site, name)) for name in names]
+        await eventually(all_wait)
+        site.backend.release_answers()
+    assert first.result() == ""
+    assert [answer.result() for answer in answers] == ["CLAIM_UNKNOWN", *[""] * (len(names) - 1)]
+    assert site.backend.reinit_calls == 2
+
+
+async def test_an_acknowledgement_that_cannot_be_recorded_is_its_agents_to_repeat(
+    site: Site,
+) -> None:
+    site.backend.put_agent(TOKEN, DELIVERABLE)
+    site.backend.fail(grpc.StatusCode.UNAVAILABLE)
+    assert await _acknowledge(site, TOKEN) == "CONTROL_PLANE_UNREACHABLE"
+    site.backend.recover()
+    assert await _acknowledge(site, TOKEN) == ""
+    assert len(site.backend.reinits) == 1
+
+
+async def _acknowledge(site: Site, token: str) -> str:
+    """The reason it was refused for; empty if it was not."""
+    try:
+        await site.agents.AcknowledgeReinit(
+            agent_pb2.AcknowledgeReinitRequest(
+                claim_id=CLAIM, phase=types_pb2.REINIT_PHASE_APPLIED
+            ),
+            metadata=(("authorization", f"Bearer {token}"),),
+        )
+    except grpc.aio.AioRpcError as error:
+        return read_error(error).reason
+    return ""
 
 
 async def test_a_claim_of_somebody_else_is_refused(site: Site) -> None:

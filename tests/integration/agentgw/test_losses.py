@@ -171,6 +171,20 @@ async def test_a_storm_costs_one_read_per_two_thousand_agents(site: Site) -> Non
         stream.cancel()
 
 
+async def test_a_storm_is_let_in_whole_and_cancels_nobody(site: Site) -> None:
+    """gRPC by itself cancels, at random, what comes while a thousand streams are not yet taken."""
+    names = [f"agent {number}" for number in range(2500)]
+    for name in names:
+        site.backend.put_agent(name, UNCLAIMED)
+    streams = [site.open_stream(name) for name in names]
+    for stream in streams:
+        await read_heartbeat(stream)
+    assert sum(len(check) for check in site.backend.checks) == len(names)
+    assert len(site.backend.checks) < len(names) / 10
+    for stream in streams:
+        stream.cancel()
+
+
 async def test_claims_flow_again_when_nats_comes_back(
     backend: FakeGatewayBackend, own_nats: OwnNats
 ) -> None:

@@ -12,9 +12,14 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
+from agentgw.wiring.service import serve
+from agentgw.wiring.settings import GatewaySettings
 from bus.events import PrebuildClaimed, encode_event
 from bus.nats import connect_nats
 from bus.subjects import claims_subject
+from svckit.errors import StartFailed
+from svckit.rungroup import RunGroup
+from svckit.settings import load_settings
 from testkit.eventually import eventually
 from testkit.fake_gateway_backend import FakeGatewayBackend
 from testkit.gateway_site import DELIVERABLE, REINIT, UNCLAIMED, collect_frames, read_heartbeat
@@ -84,6 +89,24 @@ async def test_a_process_delivers_drains_on_sigterm_and_exits_well(
     finally:
         process.kill()
         process.wait()
+
+
+async def test_a_key_goes_to_another_machine_in_clear_only_if_that_was_said(tmp_path: Path) -> None:
+    key_file = tmp_path / "key"
+    key_file.write_text("the gateway's key\n")
+    settings = load_settings(
+        GatewaySettings,
+        ["--reconciler-address=http://reconciler.test:7080", f"--key-file={key_file}"],
+    )
+
+    with pytest.raises(StartFailed) as caught:
+        await serve(settings, RunGroup())
+
+    assert str(caught.value) == (
+        "reconciler_address: http://reconciler.test:7080 is on another machine and not encrypted:"
+        " the token would cross the network in clear; use https:// and reconciler_ca_file, or set"
+        " allow_plaintext where something else encrypts"
+    )
 
 
 def read_port(process: subprocess.Popen[bytes], port_file: Path) -> int:

@@ -25,6 +25,8 @@ from agentsdk import (
     read_settings,
     wait_for_reinit,
 )
+from svckit.tls import TlsSettings
+from testkit.certificates import make_identity
 from testkit.fake_agent_gateway import Ended, FakeAgentGateway, Silence, fake_agent_gateway
 
 pytestmark = pytest.mark.integration
@@ -120,6 +122,29 @@ async def test_tls_trusts_the_certificates_it_is_given(tmp_path: Path) -> None:
                 await door.get_manifest()
         assert caught.value.code == "DEADLINE_EXCEEDED"
     assert gateway.manifests_given == 1
+
+
+async def test_an_agent_that_runs_takes_new_roots_and_a_new_certificate_of_its_own(
+    tmp_path: Path,
+) -> None:
+    root, server = make_identity(tmp_path, "root"), make_identity(tmp_path, "server")
+    agent = make_identity(tmp_path, "agent", issuer=root)
+    credentials = TlsSettings(server.cert_file, server.key_file, root.cert_file).credentials()
+    async with fake_agent_gateway(credentials=credentials) as gateway:
+        variables = {
+            **environ(gateway, "https"),
+            "WARMPOOL_AGENT_URL": f"https://127.0.0.1:{gateway.port}",
+            "WARMPOOL_AGENT_CA_FILE": str(server.cert_file),
+            "WARMPOOL_AGENT_CERT_FILE": str(agent.cert_file),
+            "WARMPOOL_AGENT_KEY_FILE": str(agent.key_file),
+        }
+        async with open_gateway(read_settings(variables, tmp_path), AgentLimits()) as door:
+            for _renewal in range(4):
+                await door.get_manifest()
+                make_identity(tmp_path, "root")
+                make_identity(tmp_path, "server")
+                make_identity(tmp_path, "agent", issuer=root)
+    assert gateway.manifests_given == 4
 
 
 async def test_certificates_that_cannot_be_read_are_a_setting(

@@ -71,6 +71,20 @@ async def test_a_gateway_that_drains_gets_no_complaint_and_a_new_stream_in_time(
         assert "WARNING" not in agent.log.getvalue()
 
 
+async def test_whoever_is_sent_elsewhere_takes_a_new_connection(
+    gateway: FakeAgentGateway, start_agent: StartAgent
+) -> None:
+    """Behind a load balancer the old one would lead to the gateway that goes away."""
+    ended = [heartbeat(60_000)]
+    sent_away = [heartbeat(60_000), reconnect(0)]
+    gateway.streams.extend([ended, sent_away, sent_away, ended])
+    async with start_agent():
+        await gateway.until(lambda fake: len(fake.waits) == 5 and fake.open_streams == 1)
+        first, second, third, fourth, fifth = gateway.peers
+        assert (first, fourth) == (second, fifth)
+        assert len({second, third, fourth}) == 3
+
+
 async def test_a_gateway_that_only_says_reconnect_is_not_asked_without_a_pause(
     gateway: FakeAgentGateway, start_agent: StartAgent
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from warmpool_cli.client import open_client
 from warmpool_cli.connection import (
     Connection,
     ConnectionFile,
@@ -102,3 +103,42 @@ def test_a_token_file_without_a_token_is_named(project: Path, content: str | Non
         resolve_connection(NO_FLAGS, {}, project)
 
     assert str(path) in caught.value.cause
+
+
+def test_certificates_are_named_by_flag_or_environment(project: Path):
+    environ = {"WARMPOOL_CA_FILE": "env.crt", "WARMPOOL_KEY_FILE": "env.key"}
+    flags = ConnectionFlags(ca_file="flag.crt", cert_file="mine.crt")
+
+    found = resolve_connection(flags, environ, project)
+
+    assert (found.ca_file, found.cert_file, found.key_file) == (
+        Path("flag.crt"),
+        Path("mine.crt"),
+        Path("env.key"),
+    )
+
+
+@pytest.mark.parametrize("address", ["control.test:7080", "http://192.0.2.7:7080"])
+async def test_a_token_leaves_the_machine_in_clear_only_if_that_was_said(
+    tmp_path: Path, address: str
+):
+    (tmp_path / "token").write_text("secret")
+    flags = ConnectionFlags(address=address, token_file=str(tmp_path / "token"))
+    said = {"WARMPOOL_ALLOW_PLAINTEXT": "true"}
+
+    with pytest.raises(UsageInvalid) as caught:
+        async with open_client(resolve_connection(flags, {}, tmp_path)):
+            pass
+    async with open_client(resolve_connection(flags, said, tmp_path)) as client:
+        assert client.address == address
+
+    assert caught.value.cause == (
+        f"{address} is on another machine and not encrypted: the token would cross the network in"
+        " clear"
+    )
+    assert "--allow-plaintext" in caught.value.fix
+
+
+def test_a_permission_that_cannot_be_read_is_none(project: Path):
+    with pytest.raises(UsageInvalid, match="WARMPOOL_ALLOW_PLAINTEXT"):
+        resolve_connection(NO_FLAGS, {"WARMPOOL_ALLOW_PLAINTEXT": "yes"}, project)

@@ -21,6 +21,11 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from provisionerd.terraform.tfstate import read_tfstate
+from provisionerd.wiring.service import serve
+from provisionerd.wiring.settings import ProvisionerdSettings
+from svckit.errors import StartFailed
+from svckit.rungroup import RunGroup
+from svckit.settings import load_settings
 from testkit.fake_agents import fake_agents
 from testkit.fake_reconciler_jobs import FakeReconciler, fake_reconciler
 
@@ -135,6 +140,7 @@ async def test_a_worker_registers_serves_health_and_metrics_and_ends_on_request(
         await machine.fake.until(lambda: sum(machine.fake.wants) == 4)  # its slot is free again
         assert await machine.health() == health_pb2.HealthCheckResponse.SERVING
         values = await machine.metrics()
+        assert values["warmpool_ready"] in (0.0, 1.0)  # the fake answers no health check
         assert values["warmpool_provisioner_slots"] == 3.0
         assert values["warmpool_provisioner_jobs_total"] == 1.0
         assert values["warmpool_provisioner_job_seconds_count"] == 1.0
@@ -176,6 +182,29 @@ async def test_a_wrong_setting_ends_it_with_a_sentence(
     assert process.returncode == code, said
     assert text in said
     assert "Traceback" not in said
+
+
+async def test_a_key_goes_to_another_machine_in_clear_only_if_that_was_said(tmp_path: Path) -> None:
+    key_file = tmp_path / "key"
+    key_file.write_text("the worker's key\n")
+    settings = load_settings(
+        ProvisionerdSettings,
+        [
+            "--reconciler-address=reconciler.test:7080",
+            f"--key-file={key_file}",
+            f"--data-dir={tmp_path}",
+            "--provisioners=process",
+        ],
+    )
+
+    with pytest.raises(StartFailed) as caught:
+        await serve(settings, RunGroup())
+
+    assert str(caught.value) == (
+        "reconciler_address: reconciler.test:7080 is on another machine and not encrypted: the"
+        " token would cross the network in clear; use https:// and reconciler_ca_file, or set"
+        " allow_plaintext where something else encrypts"
+    )
 
 
 async def test_two_workers_cannot_share_a_data_directory(machine: Machine) -> None:

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 
 from bus.events import decode_claim
 from reconciler.core.claims import Verdict
+from reconciler.rpc.gateway import GatewayServicer
+from reconciler.store.gateway import ReinitStep
 from reconciler.store.outbox import Outbox
 from svckit.errors import AlreadyExists
-from testkit.pool_world import AGENT_TIMEOUT, PoolWorld, new_ids, token_hash
+from testkit.pool_world import AGENT_TIMEOUT, PoolWorld, RecordedHints, new_ids, token_hash
+from warmpool.common.v1 import types_pb2
+from warmpool.gateway.v1 import gateway_pb2
 
 pytestmark = pytest.mark.integration
+
+SAID = (
+    types_pb2.AGENT_LIFECYCLE_STARTING,
+    types_pb2.AGENT_LIFECYCLE_READY,
+    types_pb2.AGENT_LIFECYCLE_START_ERROR,
+    types_pb2.AGENT_LIFECYCLE_START_TIMEOUT,
+    types_pb2.AGENT_LIFECYCLE_SHUTTING_DOWN,
+    types_pb2.AGENT_LIFECYCLE_OFF,
+)
 
 
 async def test_a_claim_moves_the_oldest_ready_prebuild(world: PoolWorld) -> None:
@@ -157,6 +171,103 @@ async def test_an_acknowledged_claim_is_never_deliverable_again(world: PoolWorld
     view = await world.workspaces.get(workspace_id, world.clock.now())
     assert view.claim is not None
     assert view.claim.applied_at is not None
+
+
+async def test_steps_of_many_agents_are_recorded_by_one_statement(world: PoolWorld) -> None:
+    """Several steps of one agent among them, one twice, one of somebody else's claim."""
+    tokens: list[bytes] = []
+    claims: list[UUID] = []
+    for _ in range(2):
+        tokens.append(token_hash(await world.ready_prebuild()))
+        await world.claim()
+        await world.complete(await world.acquire())
+        claim_id = (await world.agents.check(tokens[-1:]))[0].claim_id
+        assert claim_id is not None
+        claims.append(claim_id)
+
+    def step(agent: int, claim: UUID, step: str, error: str = "") -> ReinitStep:
+        return ReinitStep(token_hash=tokens[agent], claim_id=claim, step=step, error=error)
+
+    first = world.clock.now()
+    accepted, moved = await world.agents.record_reinits(
+        [
+            step(0, claims[0], "delivered"),
+            step(1, claims[1], "delivered"),
+            step(0, claims[0], "applying"),
+            step(0, claims[1], "applied"),  # not its claim
+            step(1, claims[1], "failed", "no disk"),
+            step(1, claims[1], "failed", "no disk at all"),
+            ReinitStep(token_hash=b"x" * 32, claim_id=claims[0], step="applied", error=""),
+        ],
+        first,
+    )
+    assert accepted == [True, True, True, False, True, True, False]
+    assert {claim.workspace_id for claim in moved} == {
+        row["workspace_id"] for row in await world.fetch("SELECT workspace_id FROM claims")
+    }
+    world.clock.advance(5)
+    accepted, _ = await world.agents.record_reinits(
+        [step(0, claims[0], "delivered"), step(0, claims[0], "applied")], world.clock.now()
+    )
+    assert accepted == [True, True]
+    rows = {
+        row["claim_id"]: row
+        for row in await world.fetch(
+            "SELECT claim_id, delivered_at, applying_at, applied_at, failed_at, error"
+            " FROM claim_deliveries"
+        )
+    }
+    assert rows == {
+        claims[0]: {
+            "claim_id": claims[0],
+            "delivered_at": first,
+            "applying_at": first,
+            "applied_at": world.clock.now(),
+            "failed_at": None,
+            "error": "",
+        },
+        claims[1]: {
+            "claim_id": claims[1],
+            "delivered_at": first,
+            "applying_at": None,
+            "applied_at": None,
+            "failed_at": first,
+            "error": "no disk",
+        },
+    }
+
+
+async def test_every_lifecycle_an_agent_reports_is_known(world: PoolWorld) -> None:
+    """Created by its build, then whatever it says of itself; an older word changes nothing."""
+    workspace_id = await world.create_prebuild()
+    await world.complete(await world.acquire())
+    gateway = GatewayServicer(world.agents, RecordedHints(), world.clock)
+
+    async def say(lifecycle: types_pb2.AgentLifecycle.ValueType, changed_at: datetime) -> object:
+        request = gateway_pb2.RecordLifecycleRequest(
+            token_hash=token_hash(workspace_id), lifecycle=lifecycle, error="why"
+        )
+        request.changed_at.FromDatetime(changed_at)
+        await gateway.RecordLifecycle(request, None)
+        (row,) = await world.fetch("SELECT lifecycle FROM agents")
+        return row["lifecycle"]
+
+    (row,) = await world.fetch("SELECT lifecycle FROM agents")
+    known = [row["lifecycle"]]
+    for lifecycle in SAID:
+        world.clock.advance(1)
+        known.append(await say(lifecycle, world.clock.now()))
+    old = world.clock.now() - timedelta(seconds=1)
+    assert known == [
+        "created",
+        "starting",
+        "ready",
+        "start_error",
+        "start_timeout",
+        "shutting_down",
+        "off",
+    ]
+    assert await say(types_pb2.AGENT_LIFECYCLE_READY, old) == "off"
 
 
 async def test_a_later_build_makes_agents_that_owe_no_acknowledgement(world: PoolWorld) -> None:

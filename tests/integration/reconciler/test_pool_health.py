@@ -169,7 +169,6 @@ async def test_a_member_whose_agent_died_is_replaced(world: PoolWorld, way: str)
     result = await loop.run_once()
     assert (result.deleted, result.created) == (1, 1)
     assert await deletions(world) == [(dead, "lost")]
-    assert (await world.pools.load_snapshot(world.clock.now())).histories == ()
     await work_off(world, creations_succeed=True)
     assert (await loop.run_once()).plan is not None
     assert (await deletions(world), await world.is_in_pool(alive)) == ([(dead, "lost")], True)
@@ -306,3 +305,36 @@ async def test_resuming_one_pool_leaves_the_others_of_its_template_paused(
         "large": True,
         "standard": False,
     }
+
+
+async def test_a_cancellation_that_fails_is_logged_and_blocks_nothing(
+    world: PoolWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The old version has one member that runs and one that waits; the new one wants two."""
+    running, waiting = await world.ready_prebuild(), await world.create_prebuild()
+    version, preset = uuid4(), uuid4()
+    async with world.database.read() as connection:
+        await world.add_version(version, "v2", connection)
+        await world.add_preset(preset, "standard", 2, connection, version_id=version)
+        await world.promote(version, connection)
+    await world.execute(
+        """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'not now'; END $$"""
+    )
+    await world.execute(
+        """CREATE TRIGGER refuse BEFORE UPDATE ON jobs FOR EACH ROW
+        WHEN (NEW.status = 'canceled') EXECUTE FUNCTION refuse()"""
+    )
+    result = await a_loop(world).run_once()
+    assert (result.created, result.deleted, result.cancelled, result.failed) == (2, 1, 0, 1)
+    assert [record.message for record in caplog.records] == ["a pool action failed"]
+    assert await world.fetch(
+        "SELECT w.deleted_at, j.status, b.finished_at FROM workspaces w"
+        " JOIN workspace_builds b ON b.workspace_id = w.id JOIN jobs j ON j.id = b.job_id"
+        " WHERE w.id = $1",
+        waiting,
+    ) == [{"deleted_at": None, "status": "pending", "finished_at": None}]
+    await world.execute("DROP TRIGGER refuse ON jobs")
+    result = await a_loop(world).run_once()
+    assert (result.created, result.deleted, result.cancelled, result.failed) == (0, 0, 1, 0)
+    assert await world.is_in_pool(running)

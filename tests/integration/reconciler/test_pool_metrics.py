@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 import urllib.request
@@ -17,17 +18,19 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from reconciler.core.builds import BuiltWorkspace
 from reconciler.core.pools import PoolSettings
-from reconciler.loops.metrics import MetricsLoop, PoolMetrics
+from reconciler.loops.metrics import REFRESH_SECONDS, MetricsLoop, PoolMetrics
 from reconciler.loops.pool import PoolLoop
 from reconciler.store.metrics import Measures
 from svckit.nudge import Nudge
 from svckit.telemetry import Telemetry, setup_telemetry
+from testkit.eventually import eventually
 from testkit.pool_world import PoolWorld, RecordedHints, new_ids
 
 pytestmark = pytest.mark.integration
 
 POOL = '{organization_name="default",preset_name="standard",template_name="dev"}'
 PRESET_SECONDS = "coderd_prebuilds_reconciliation_duration_seconds"
+CLAIM_SECONDS = "warmpool_claim_seconds"
 STEP_SECONDS = "warmpool_claim_step_seconds"
 
 
@@ -139,6 +142,30 @@ async def test_a_pool_at_rest_has_its_figures_too(
     assert samples["coderd_prebuilt_workspaces_reconciliation_paused"] == 1
 
 
+async def test_figures_are_read_in_the_background_and_a_scrape_only_copies_them(
+    world: PoolWorld, telemetry: Telemetry, instruments: PoolMetrics
+) -> None:
+    loop = a_metrics_loop(world, instruments)
+    updated: list[float] = []
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(loop.run())
+        for _ in range(2):
+            await eventually(lambda: _assert_sleeping(world))
+            await world.execute("ALTER TABLE presets RENAME TO gone")
+            samples = await scrape(telemetry)
+            await world.execute("ALTER TABLE gone RENAME TO presets")
+            assert samples[f"coderd_prebuilt_workspaces_desired{POOL}"] == 2
+            updated.append(samples["coderd_prebuilt_workspaces_metrics_last_updated"])
+            world.clock.advance(1.2 * REFRESH_SECONDS)
+            await asyncio.sleep(0)
+        running.cancel()
+    assert updated[1] - updated[0] == pytest.approx(1.2 * REFRESH_SECONDS)
+
+
+def _assert_sleeping(world: PoolWorld) -> None:
+    assert world.clock.sleeping == 1
+
+
 @pytest.mark.parametrize("health", ["hard_limited", "validation_failed"])
 async def test_a_stopped_pool_is_shown_by_why_it_stopped(
     world: PoolWorld, telemetry: Telemetry, instruments: PoolMetrics, health: str
@@ -170,16 +197,26 @@ async def test_the_steps_of_a_claim_are_measured_once_by_one_replica(
         (),
         world.clock.now(),
     )
+    world.clock.advance(4)
+    async with world.database.read() as connection:  # an agent said so
+        await connection.execute(
+            "UPDATE claims SET delivered_at = $1, applied_at = $1", world.clock.now()
+        )
     for _ in range(3):
         world.clock.advance(5)
         for replica in replicas:
             await replica.run_once()
     samples = await scrape(telemetry)
+    assert of(samples, CLAIM_SECONDS) == {CLAIM_SECONDS + "_count": 1, CLAIM_SECONDS + "_sum": 7}
     assert of(samples, STEP_SECONDS) == {
         STEP_SECONDS + '_count{step="claimed"}': 1,
         STEP_SECONDS + '_sum{step="claimed"}': 0,
         STEP_SECONDS + '_count{step="built"}': 1,
         STEP_SECONDS + '_sum{step="built"}': 3,
+        STEP_SECONDS + '_count{step="delivered"}': 1,
+        STEP_SECONDS + '_sum{step="delivered"}': 4,
+        STEP_SECONDS + '_count{step="applied"}': 1,
+        STEP_SECONDS + '_sum{step="applied"}': 0,
     }
     assert samples[f"coderd_prebuilt_workspaces_claimed_total{POOL}"] == 1
     assert samples[f"coderd_prebuilt_workspaces_resource_replacements_total{POOL}"] == 1
@@ -206,7 +243,7 @@ async def test_misses_and_jobs_are_counted(
     assert (result.presets_total, result.presets_reconciled) == (1, 1)
 
 
-async def test_a_pass_is_a_span_that_says_what_it_did(
+async def test_a_pass_is_a_trace_that_says_what_it_did(
     world: PoolWorld, telemetry: Telemetry, instruments: PoolMetrics
 ) -> None:
     provider = trace.get_tracer_provider()
@@ -214,9 +251,9 @@ async def test_a_pass_is_a_span_that_says_what_it_did(
     exporter = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     await a_pool_loop(world, instruments).run_once()
-    (span,) = exporter.get_finished_spans()
-    assert span.name == "pool.pass"
-    assert span.attributes == {
+    *parts, whole = exporter.get_finished_spans()
+    assert whole.name == "pool.pass"
+    assert whole.attributes == {
         "pool.is_leader": True,
         "pool.presets_total": 1,
         "pool.presets_reconciled": 1,
@@ -225,6 +262,15 @@ async def test_a_pass_is_a_span_that_says_what_it_did(
         "pool.cancelled": 0,
         "pool.failed": 0,
     }
+    assert [(part.name, dict(part.attributes or {})) for part in parts] == [
+        ("pool.snapshot", {}),
+        ("pool.plan", {}),
+        (
+            "pool.action",
+            {"pool.action": "CreatePrebuild", "pool.preset_id": str(world.preset_id)},
+        ),
+    ]
+    assert whole.context is not None
+    assert {part.parent.span_id for part in parts if part.parent} == {whole.context.span_id}
     (traceparent,) = await world.fetch("SELECT DISTINCT traceparent FROM jobs WHERE is_system")
-    assert span.context is not None
-    assert f"-{span.context.trace_id:032x}-" in str(traceparent["traceparent"])
+    assert f"-{whole.context.trace_id:032x}-" in str(traceparent["traceparent"])

@@ -77,13 +77,18 @@ async def living(world: PoolWorld) -> list[dict[str, object]]:
     )
 
 
-async def test_a_claim_comes_before_the_deletion_of_what_is_too_much(world: PoolWorld) -> None:
+@pytest.mark.parametrize("is_built", [False, True])
+async def test_a_claim_comes_before_the_deletion_of_what_is_too_much(
+    world: PoolWorld, is_built: bool
+) -> None:
     oldest = await world.ready_prebuild()
     world.clock.advance(1)
     await world.ready_prebuild()
     await world.execute("UPDATE presets SET instances = 1")
     async with a_pass_that_has_looked(world) as passing:
         claimed = await world.claim()
+        if is_built:
+            await world.complete(await world.acquire())
     assert claimed == oldest
     assert await world.owner_of(oldest) == world.ada
     assert counts(passing.result()) == (0, 0, 0, 0)
@@ -100,8 +105,54 @@ async def test_a_claim_comes_before_the_recycling_of_what_was_never_ready(
     async with a_pass_that_has_looked(world) as passing:
         await world.make_ready(workspace_id)
         assert await world.claim() == workspace_id
+        await world.complete(await world.acquire())
     assert counts(passing.result()) == (1, 0, 0, 0)
     assert await world.owner_of(workspace_id) == world.ada
+
+
+async def test_a_claim_comes_before_the_replacement_of_what_seemed_lost(world: PoolWorld) -> None:
+    await world.execute("UPDATE presets SET instances = 1")
+    workspace_id = await world.ready_prebuild()
+    for _ in range(21):
+        world.clock.advance(30)
+        await world.agents.record_liveness([], [], world.clock.now())
+    async with a_pass_that_has_looked(world) as passing:
+        await world.make_ready(workspace_id)
+        assert await world.claim() == workspace_id
+        await world.complete(await world.acquire())
+    assert counts(passing.result()) == (1, 0, 0, 0)
+    assert await world.owner_of(workspace_id) == world.ada
+
+
+@pytest.mark.parametrize("was_ready", [False, True])
+async def test_who_is_being_replaced_is_not_claimed_though_its_agent_comes(
+    world: PoolWorld, was_ready: bool
+) -> None:
+    await world.execute("UPDATE presets SET instances = 1")
+    workspace_id = await world.create_prebuild()
+    await world.complete(await world.acquire())
+    if was_ready:
+        await world.make_ready(workspace_id)
+    for _ in range(61):
+        world.clock.advance(30)
+        await world.agents.record_liveness([], [], world.clock.now())
+    assert counts(await a_loop(world).run_once()) == (1, 1, 0, 0)
+    await world.make_ready(workspace_id)
+    assert await world.claim() is None
+    assert await world.is_in_pool(workspace_id)
+
+
+async def test_a_claim_comes_before_the_cancellation_of_its_creation(world: PoolWorld) -> None:
+    workspace_id = await world.create_prebuild()
+    await world.execute("UPDATE presets SET instances = 0")
+    async with a_pass_that_has_looked(world) as passing:
+        await world.complete(await world.acquire())
+        await world.make_ready(workspace_id)
+        assert await world.claim() == workspace_id
+    assert counts(passing.result()) == (0, 0, 0, 0)
+    assert await world.owner_of(workspace_id) == world.ada
+    job = await world.acquire()
+    assert job.workspace_id == workspace_id
 
 
 async def test_a_worker_comes_before_the_cancellation(world: PoolWorld) -> None:

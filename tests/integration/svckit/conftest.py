@@ -60,6 +60,9 @@ async def start() -> AsyncGenerator[Callable[..., Awaitable[tuple[GrpcServer, in
             tls: TlsSettings | None = None,
             reflection: bool = False,
             unary_seconds_max: float = 30.0,
+            options: tuple[tuple[str, int], ...] = (),
+            health_listen: str = "",
+            listen: str = "127.0.0.1:0",
         ) -> tuple[GrpcServer, int]:
             get_system = grpc.unary_unary_rpc_method_handler(
                 unary,
@@ -78,12 +81,14 @@ async def start() -> AsyncGenerator[Callable[..., Awaitable[tuple[GrpcServer, in
                 _registration("warmpool.test.v1.Undeclared", {"Call": get_system}),
             ]
             server = GrpcServer(
-                "127.0.0.1:0",
+                listen,
                 services,
                 TokenTable(),
                 tls,
                 reflection,
                 unary_seconds_max=unary_seconds_max,
+                options=options,
+                health_listen=health_listen,
             )
             port = await server.start()
             stack.push_async_callback(server.stop, 0)

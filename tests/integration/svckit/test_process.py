@@ -136,6 +136,12 @@ async def read_message(process: Process, message: str) -> dict[str, Any]:
                 return line
 
 
+METHODS = (
+    "warmpool.control.v1.SystemService/GetSystem",
+    "warmpool.control.v1.SystemService/WhoAmI",
+)
+
+
 async def test_a_service_serves_measures_traces_logs_and_drains(
     launch: Launch, tmp_path: Path
 ) -> None:
@@ -159,6 +165,8 @@ async def test_a_service_serves_measures_traces_logs_and_drains(
             ("warmpool.control.v1.SystemService/GetSystem", "OK", 1),
             ("warmpool.control.v1.SystemService/WhoAmI", "NOT_FOUND", 1),
         }
+        assert calls(page, "grpc_server_call_started_total") == dict.fromkeys(METHODS, 1)
+        assert calls(page, "grpc_server_call_open") == dict.fromkeys(METHODS, 0)
 
     await eventually(measured)
     await channel.close()
@@ -186,6 +194,12 @@ async def test_a_service_serves_measures_traces_logs_and_drains(
 def scrape(port: int) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
         return response.read().decode()
+
+
+def calls(page: str, metric: str) -> dict[str, int]:
+    """What the metric says of each method."""
+    pattern = re.compile(rf'^{metric}\{{grpc_method="([^"]+)"\}} (\d+)', re.MULTILINE)
+    return {method: int(count) for method, count in pattern.findall(page)}
 
 
 def counted(page: str) -> set[tuple[str, str, int]]:

@@ -1,71 +1,29 @@
-"""TLS from files: who trusts whom, and a certificate that is renewed."""
+"""TLS from files: who trusts whom, and certificates that are renewed while both sides run."""
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
-import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from grpc_health.v1 import health_pb2
 
-from svckit.channel import ClientTls
+from svckit.channel import ClientTls, open_channel
 from svckit.errors import StartFailed
 from svckit.server import GrpcServer, TlsSettings
-from warmpool.control.v1 import system_pb2
+from testkit.certificates import make_identity
+from warmpool.control.v1 import pools_pb2, system_pb2
+from warmpool.control.v1.pools_pb2_grpc import PoolServiceStub
 from warmpool.control.v1.system_pb2_grpc import SystemServiceStub
 
 pytestmark = pytest.mark.integration
 
 Start = Callable[..., Awaitable[tuple[GrpcServer, int]]]
 Connect = Callable[..., grpc.aio.Channel]
-BEGIN = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-END = datetime.datetime(2120, 1, 1, tzinfo=datetime.UTC)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A certificate for 127.0.0.1 that is its own root, in files."""
-
-    cert_file: Path
-    key_file: Path
-
-
-def identity(directory: Path, name: str) -> Identity:
-    """Make one, or replace the one of that name."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(BEGIN)
-        .not_valid_after(END)
-        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    made = Identity(directory / f"{name}.crt", directory / f"{name}.key")
-    made.cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    made.key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return made
 
 
 async def answers(channel: grpc.aio.Channel) -> bool:
@@ -83,7 +41,7 @@ async def answers(channel: grpc.aio.Channel) -> bool:
 async def test_a_channel_trusts_the_server_whose_root_it_has(
     start: Start, connect: Connect, tmp_path: Path
 ) -> None:
-    server, stranger = identity(tmp_path, "server"), identity(tmp_path, "stranger")
+    server, stranger = make_identity(tmp_path, "server"), make_identity(tmp_path, "stranger")
     _, port = await start(tls=TlsSettings(server.cert_file, server.key_file))
 
     assert await answers(connect(port, tls=ClientTls(ca_file=server.cert_file)))
@@ -94,7 +52,7 @@ async def test_a_channel_trusts_the_server_whose_root_it_has(
 async def test_with_client_roots_a_client_needs_a_certificate(
     start: Start, connect: Connect, tmp_path: Path
 ) -> None:
-    server, client = identity(tmp_path, "server"), identity(tmp_path, "client")
+    server, client = make_identity(tmp_path, "server"), make_identity(tmp_path, "client")
     _, port = await start(
         tls=TlsSettings(server.cert_file, server.key_file, client_ca_file=client.cert_file)
     )
@@ -106,18 +64,136 @@ async def test_with_client_roots_a_client_needs_a_certificate(
     assert not await answers(connect(port, tls=ClientTls(server.cert_file)))
 
 
-async def test_a_renewed_certificate_is_used_without_a_restart(
+async def test_of_those_the_roots_signed_only_the_named_may_call(
     start: Start, connect: Connect, tmp_path: Path
 ) -> None:
-    former = identity(tmp_path, "server")
+    root, spiffe = make_identity(tmp_path, "root"), "spiffe://pool.test/agentgw"
+    server = make_identity(tmp_path, "server", issuer=root)
+    gateway = make_identity(tmp_path, "gateway", issuer=root, uris=[spiffe])
+    worker = make_identity(tmp_path, "worker", issuer=root)
+    other = make_identity(tmp_path, "other", issuer=root, uris=["spiffe://pool.test/other"])
+    names = (spiffe, "worker.test")
+    tls = TlsSettings(server.cert_file, server.key_file, root.cert_file, names)
+    _, port = await start(tls=tls)
+
+    def call_as(who: Any) -> Awaitable[bool]:
+        channel = connect(port, tls=ClientTls(root.cert_file, who.cert_file, who.key_file))
+        return answers(channel)
+
+    assert await call_as(gateway)
+    assert await call_as(worker)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call_as(other)
+    assert (caught.value.code(), caught.value.details()) == (
+        grpc.StatusCode.PERMISSION_DENIED,
+        "the client's certificate bears no allowed name; it bears: 127.0.0.1, other.test,"
+        " spiffe://pool.test/other",
+    )
+
+
+async def test_a_renewed_server_certificate_is_used_without_a_restart(
+    start: Start, connect: Connect, tmp_path: Path
+) -> None:
+    former = make_identity(tmp_path, "server")
     _, port = await start(tls=TlsSettings(former.cert_file, former.key_file))
     assert await answers(connect(port, tls=ClientTls(ca_file=former.cert_file)))
 
-    renewed = identity(tmp_path, "server")
-    for file in (renewed.cert_file, renewed.key_file):
-        os.utime(file, ns=(10**18, 10**18))  # another time, however coarse the file system's clock
+    renewed = make_identity(tmp_path, "server")
 
     assert await answers(connect(port, tls=ClientTls(ca_file=renewed.cert_file)))
+
+
+async def test_a_half_written_renewal_leaves_the_former_in_use(
+    start: Start, connect: Connect, tmp_path: Path
+) -> None:
+    former, other = make_identity(tmp_path, "server"), make_identity(tmp_path, "other")
+    roots = tmp_path / "roots"
+    roots.write_bytes(former.cert_file.read_bytes())
+    _, port = await start(tls=TlsSettings(former.cert_file, former.key_file))
+
+    former.key_file.write_bytes(other.key_file.read_bytes())
+    assert await answers(connect(port, tls=ClientTls(ca_file=roots)))
+
+    former.cert_file.write_bytes(other.cert_file.read_bytes())
+    assert not await answers(connect(port, tls=ClientTls(ca_file=roots)))
+    assert await answers(connect(port, tls=ClientTls(ca_file=other.cert_file)))
+
+
+async def test_a_client_that_runs_takes_new_roots_and_a_new_certificate_of_its_own(
+    start: Start, connect: Connect, tmp_path: Path
+) -> None:
+    async def name_of_client(request: Any, context: Any) -> Any:
+        (uri,) = context.auth_context()["peer_spiffe_id"]
+        return system_pb2.GetSystemResponse(version=uri.decode())
+
+    root, server = make_identity(tmp_path, "root"), make_identity(tmp_path, "server")
+    client = make_identity(tmp_path, "client", issuer=root, uris=["spiffe://test/0"])
+    tls = TlsSettings(server.cert_file, server.key_file, client_ca_file=root.cert_file)
+    _, port = await start(unary=name_of_client, tls=tls)
+    channel = connect(port, tls=ClientTls(server.cert_file, client.cert_file, client.key_file))
+    seen: list[str] = []
+
+    for renewal in range(5):
+        # The server is its own root: who has the former root alone cannot connect any more.
+        make_identity(tmp_path, "server")
+        make_identity(tmp_path, "client", issuer=root, uris=[f"spiffe://test/{renewal}"])
+        stub = SystemServiceStub(channel)
+        answer = await stub.GetSystem(system_pb2.GetSystemRequest(), timeout=10)
+        seen.append(answer.version)
+
+    assert seen == [f"spiffe://test/{renewal}" for renewal in range(5)]
+
+
+async def test_a_stream_that_is_open_outlives_the_renewal(
+    start: Start, connect: Connect, tmp_path: Path
+) -> None:
+    server, answered = make_identity(tmp_path, "server"), asyncio.Event()
+
+    async def tick(request: Any, context: Any) -> AsyncGenerator[Any]:
+        yield pools_pb2.WatchPoolsResponse()
+        await answered.wait()
+        yield pools_pb2.WatchPoolsResponse(pools=[pools_pb2.Pool(last_error="still here")])
+
+    _, port = await start(stream=tick, tls=TlsSettings(server.cert_file, server.key_file))
+    channel = connect(port, tls=ClientTls(ca_file=server.cert_file))
+    stream = PoolServiceStub(channel).WatchPools(pools_pb2.WatchPoolsRequest(), timeout=20)
+    messages = aiter(stream)
+    await anext(messages)
+
+    make_identity(tmp_path, "server")
+    assert await answers(channel)
+    answered.set()
+
+    assert (await anext(messages)).pools[0].last_error == "still here"
+
+
+async def test_health_is_answered_without_tls_where_nothing_else_is(
+    start: Start, tmp_path: Path
+) -> None:
+    server = make_identity(tmp_path, "server")
+    running, _ = await start(
+        tls=TlsSettings(server.cert_file, server.key_file), health_listen="127.0.0.1:0"
+    )
+
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{running.health_port}") as plain:
+        check: Any = plain.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            health_pb2.HealthCheckRequest.SerializeToString,
+            health_pb2.HealthCheckResponse.FromString,
+        )
+        ready = await check(health_pb2.HealthCheckRequest(), timeout=10)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await SystemServiceStub(plain).GetSystem(
+                system_pb2.GetSystemRequest(),
+                timeout=10,
+                metadata=(("authorization", "Bearer reader"),),
+            )
+        running.set_serving(False)
+        draining = await check(health_pb2.HealthCheckRequest(), timeout=10)
+
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert ready.status == health_pb2.HealthCheckResponse.SERVING
+    assert draining.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 async def test_a_missing_file_is_one_clear_failure(start: Start, tmp_path: Path) -> None:
@@ -125,3 +201,20 @@ async def test_a_missing_file_is_one_clear_failure(start: Start, tmp_path: Path)
 
     with pytest.raises(StartFailed, match=r"^cannot read a TLS file: .*missing\.crt"):
         await start(tls=TlsSettings(missing, missing))
+    with pytest.raises(StartFailed, match=r"^cannot read a TLS file: .*missing\.crt"):
+        open_channel("https://127.0.0.1:1", token="t", tls=ClientTls(missing))
+
+
+async def test_a_key_of_another_certificate_is_one_clear_failure(
+    start: Start, tmp_path: Path
+) -> None:
+    server, other = make_identity(tmp_path, "server"), make_identity(tmp_path, "other")
+
+    with pytest.raises(StartFailed, match=r"server\.crt with the key .*other\.key: "):
+        await start(tls=TlsSettings(server.cert_file, other.key_file))
+    with pytest.raises(StartFailed, match=r"server\.crt with the key .*other\.key: "):
+        open_channel(
+            "https://127.0.0.1:1",
+            token="t",
+            tls=ClientTls(None, server.cert_file, other.key_file),
+        )

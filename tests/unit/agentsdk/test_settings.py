@@ -9,17 +9,17 @@ import pytest
 from agentsdk import SettingsInvalid, Token, read_settings
 
 HERE = Path("/workspace")
-ENOUGH = {"WARMPOOL_AGENT_URL": "http://gateway:7443", "WARMPOOL_AGENT_TOKEN": "t0ken"}
+ENOUGH = {"WARMPOOL_AGENT_URL": "https://gateway:7443", "WARMPOOL_AGENT_TOKEN": "t0ken"}
 
 
 def test_the_smallest_environment() -> None:
     settings = read_settings({**ENOUGH, "HOME": "/home/dev"}, HERE)
-    assert (settings.host, settings.port, settings.is_secure) == ("gateway", 7443, False)
+    assert (settings.host, settings.port, settings.is_secure) == ("gateway", 7443, True)
     assert settings.token.value == "t0ken"
     assert settings.directory == HERE
     assert settings.shutdown_seconds == 8.0
     assert settings.script_env == {
-        "WARMPOOL_AGENT_URL": "http://gateway:7443",
+        "WARMPOOL_AGENT_URL": "https://gateway:7443",
         "HOME": "/home/dev",
     }
 
@@ -28,7 +28,7 @@ def test_the_smallest_environment() -> None:
     ("url", "address"),
     [
         ("https://gateway", ("gateway", 443, True)),
-        ("http://gateway/", ("gateway", 80, False)),
+        ("http://localhost/", ("localhost", 80, False)),
         ("https://[::1]:7443/", ("::1", 7443, True)),
         (" http://127.0.0.1:1 ", ("127.0.0.1", 1, False)),
     ],
@@ -60,11 +60,36 @@ def test_urls_that_name_no_gateway(url: str) -> None:
     assert str(caught.value).endswith("; allowed: http://host:port or https://host:port")
 
 
+@pytest.mark.parametrize(
+    "url", ["http://gateway:7443", "http://192.0.2.7:7443", "http://[fe80::1]"]
+)
+def test_a_token_goes_to_another_machine_in_clear_only_if_that_was_said(url: str) -> None:
+    environ = {**ENOUGH, "WARMPOOL_AGENT_URL": url}
+
+    with pytest.raises(SettingsInvalid) as caught:
+        read_settings(environ, HERE)
+    allowed = read_settings({**environ, "WARMPOOL_AGENT_ALLOW_PLAINTEXT": "true"}, HERE)
+
+    assert str(caught.value) == (
+        f"WARMPOOL_AGENT_URL: {url!r} would carry the agent's token over the network in clear;"
+        " allowed: https://host:port, or http:// with WARMPOOL_AGENT_ALLOW_PLAINTEXT=true where"
+        " something else encrypts"
+    )
+    assert not allowed.is_secure
+
+
+def test_a_certificate_needs_its_key() -> None:
+    with pytest.raises(
+        SettingsInvalid, match=r"^WARMPOOL_AGENT_KEY_FILE: is not set; allowed: both"
+    ):
+        read_settings({**ENOUGH, "WARMPOOL_AGENT_CERT_FILE": "agent.crt"}, HERE)
+
+
 def test_aliases_count_where_ours_are_empty() -> None:
     settings = read_settings(
         {
             "WARMPOOL_AGENT_URL": "",
-            "CODER_AGENT_URL": "http://other:1/",
+            "CODER_AGENT_URL": "https://other:1/",
             "CODER_AGENT_TOKEN": "theirs",
             "WARMPOOL_AGENT_DIR": "below",
             "WARMPOOL_AGENT_SHUTDOWN_SECONDS": "2.5",

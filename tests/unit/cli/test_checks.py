@@ -5,10 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from warmpool.control.v1.system_pb2 import Check, GetSystemResponse, ProvisionerWorker
-from warmpool_cli.checks.finding import Verdict
+from warmpool.control.v1.system_pb2 import (
+    Check,
+    GetSystemResponse,
+    Instance,
+    ProvisionerWorker,
+)
+from warmpool_cli.checks.certificates import judge_expiry
+from warmpool_cli.checks.finding import Finding, Verdict
 from warmpool_cli.checks.machine import (
     judge_disk,
     judge_open_files,
@@ -53,13 +60,64 @@ def test_a_system_that_is_well():
     assert verdicts(a_system(checks=[Check(name="postgres", ok=True)])) == {
         "postgres": Verdict.OK,
         "versions": Verdict.OK,
-        "clock": Verdict.OK,
+        "clock here": Verdict.OK,
         "provisioner p": Verdict.OK,
     }
 
 
 def test_what_the_control_plane_says_is_not_well_is_a_failure():
     assert verdicts(a_system(checks=[Check(name="nats", ok=False)]))["nats"] is Verdict.FAIL
+
+
+def test_what_the_control_plane_warns_of_is_a_warning_with_its_fix():
+    warned = Check(name="connections", ok=True, warning=True, message="few", fix="raise them")
+
+    (found, *_) = judge_system(a_system(checks=[warned]), NOW, "1.0")
+
+    assert found == Finding(
+        name="connections", verdict=Verdict.WARN, message="few", fix="raise them"
+    )
+
+
+def test_what_runs_is_listed_with_its_release():
+    gateway = Instance(service="gateway", name="edge", version="1.1", last_seen_at=a_stamp())
+    worker = Instance(id="7", service="provisioner", programs={"terraform": "1.14.0 (tofu)"})
+    system = a_system(
+        instances=[gateway, worker],
+        provisioners=[
+            ProvisionerWorker(
+                id="7",
+                name="p",
+                version="1.1",
+                provisioner_types=["terraform", "process"],
+                last_seen_at=a_stamp(),
+            )
+        ],
+    )
+
+    found = {each.name: each.message for each in judge_system(system, NOW, "1.0")}
+
+    assert found["gateway edge"] == "1.1; seen 0s ago"
+    assert found["provisioner p"] == "1.1; terraform 1.14.0 (tofu), process; seen 0s ago"
+
+
+@pytest.mark.parametrize(
+    ("version", "verdict"),
+    [("1.0.3", Verdict.OK), ("1.1", Verdict.OK), ("1.2", Verdict.WARN), ("2.0", Verdict.WARN)],
+)
+def test_neighbouring_releases_work_together(version: str, verdict: Verdict):
+    assert verdicts(a_system(version=version))["versions"] is verdict
+
+
+@pytest.mark.parametrize(
+    ("days", "verdict"), [(15, Verdict.OK), (13, Verdict.WARN), (0, Verdict.FAIL)]
+)
+def test_a_certificate_is_renewed_in_time(days: int, verdict: Verdict):
+    ends = [NOW + timedelta(days=400), NOW + timedelta(days=days)]
+
+    found = judge_expiry("certificate", "ca.crt", ends, NOW)
+
+    assert (found.verdict, bool(found.fix)) == (verdict, verdict is not Verdict.OK)
 
 
 def test_nobody_to_build_is_a_failure():
@@ -69,7 +127,7 @@ def test_nobody_to_build_is_a_failure():
 def test_clocks_apart_and_other_releases_are_warnings():
     found = verdicts(a_system(version="0.9", now=a_stamp(NOW + timedelta(seconds=6))))
 
-    assert (found["clock"], found["versions"]) == (Verdict.WARN, Verdict.WARN)
+    assert (found["clock here"], found["versions"]) == (Verdict.WARN, Verdict.WARN)
 
 
 def test_a_provisioner_that_fell_silent_is_a_warning():

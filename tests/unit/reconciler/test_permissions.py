@@ -14,6 +14,7 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 import warmpool
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.permissions import (
+    ANY_SERVICE,
     ORGANIZATION_ROLES,
     PERMISSIONS,
     SERVICE_KINDS,
@@ -83,18 +84,28 @@ THINGS: Mapping[str, tuple[UUID | None, UUID | None]] = {
 }
 ALL, HERE = "shmopHMOP", "hmop"
 OWN = "mM"
-SELF = {"self.read": ALL, "system.read": ALL, "token.read": OWN, "token.update": OWN}
+SELF = {"self.read": ALL, "system.read": ALL} | dict.fromkeys(
+    ("token.read", "token.update", "notification.read", "notification.update"), OWN
+)
 READ = {"template.read": ALL, "pool.read": ALL}
 TEMPLATES = READ | {"template.update": ALL, "template.delete": ALL, "pool.update": ALL}
 WORKSPACES = ("workspace.create", "workspace.read", "workspace.update", "workspace.delete")
 PREBUILDS = ("prebuilt_workspace.update", "prebuilt_workspace.delete")
-PEOPLE_READ = ("user.read", "token.read", "organization.read", "key.read", "audit.read")
+PEOPLE_READ = (
+    "user.read",
+    "token.read",
+    "organization.read",
+    "key.read",
+    "audit.read",
+    "notification.read",
+)
 PEOPLE_CHANGE = (
     "user.update",
     "token.update",
     "organization.create",
     "organization.update",
     "key.update",
+    "notification.update",
 )
 ORGANIZATION_MEMBER = (
     SELF
@@ -126,9 +137,9 @@ TRUTH: Mapping[str, Mapping[str, str]] = {
     "organization-member": ORGANIZATION_MEMBER,
     "implied organization-member": ORGANIZATION_MEMBER,
     "unknown roles": ORGANIZATION_MEMBER,
-    "provisioner": {"provisioner.job": ALL},
-    "provisioner at home": {"provisioner.job": HERE},
-    "gateway": {"gateway.agent": ALL},
+    "provisioner": {"provisioner.job": ALL, "instance.report": ALL},
+    "provisioner at home": {"provisioner.job": HERE, "instance.report": HERE},
+    "gateway": {"gateway.agent": ALL, "instance.report": ALL},
     "unknown service": {},
 }
 
@@ -276,12 +287,16 @@ def test_every_method_declares_a_permission_that_is_known_and_used() -> None:
 def test_each_service_serves_callers_of_one_sort() -> None:
     """People's permissions are asked for by `control`, each service's by its own package."""
     packages = {
-        (method.full_name.split(".")[1], permission_of(method.full_name) in SERVICE_KINDS.values())
+        (
+            method.full_name.split(".")[1],
+            permission_of(method.full_name) in (*SERVICE_KINDS.values(), ANY_SERVICE),
+        )
         for method in every_method()
     }
     assert packages == {
         ("agent", False),
         ("control", False),
         ("gateway", True),
+        ("instance", True),
         ("provisioner", True),
     }

@@ -27,3 +27,17 @@ def test_tfstate_is_not_stored_in_clear_by_mistake(tmp_path: Path) -> None:
         settings("--state-key-file", str(key)).read_state_cipher()
     key.write_text("k" * 43)
     assert not settings("--state-key-file", str(key)).read_state_cipher().is_plain
+
+
+def test_agents_are_not_sent_where_they_would_refuse_to_go(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        settings("--agent-url=http://gateway.test:7443")
+
+    assert capsys.readouterr().err.startswith(
+        "reconciler: agent_url is http://gateway.test:7443: agents on other machines would send"
+        " their tokens in clear, and refuse to; give https://, or set allow_plaintext here and"
+    )
+    assert settings("--agent-url=https://gateway.test").agent_url == "https://gateway.test"
+    assert settings("--agent-url=http://gateway.test", "--allow-plaintext").allow_plaintext

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from svckit.addresses import parse_listen, write_port_file
-from svckit.channel import ClientTls, open_channel
+from svckit.addresses import is_loopback, parse_listen, write_port_file
+from svckit.channel import ClientTls, PlaintextRefused, open_channel
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,37 @@ async def test_a_channel_needs_host_and_port(address: str) -> None:
 async def test_plaintext_contradicts_tls() -> None:
     with pytest.raises(ValueError, match="use https://"):
         open_channel("http://host:1", token=None, tls=ClientTls())
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.7", False),
+        ("reconciler", False),
+        ("localhost.example", False),
+    ],
+)
+def test_loopback_is_what_never_leaves_the_machine(host: str, expected: bool) -> None:
+    assert is_loopback(host) == expected
+
+
+@pytest.mark.parametrize("address", ["reconciler:7080", "http://192.0.2.7:7080", "[2001:db8::1]:1"])
+async def test_a_token_goes_nowhere_in_clear_unless_that_was_said(address: str) -> None:
+    with pytest.raises(PlaintextRefused, match="the token would cross the network in clear"):
+        open_channel(address, token="t")
+    for channel in (
+        open_channel(address, token="t", allow_plaintext=True),
+        open_channel(address, token=None),
+        open_channel("https://reconciler:1", token="t"),
+    ):
+        await channel.close()
 
 
 def test_the_port_file_holds_the_port_and_nothing_stays_beside_it(tmp_path: Path) -> None:

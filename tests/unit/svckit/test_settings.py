@@ -205,3 +205,22 @@ def test_tls_comes_from_its_files() -> None:
 
     assert settings.tls() == TlsSettings(Path("a.crt"), Path("a.key"), None)
     assert SampleSettings().tls() is None
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:7080", "[::]:7080", "192.0.2.7:7080", "here.test:0"])
+def test_what_other_machines_reach_is_encrypted_unless_that_was_said(listen: str) -> None:
+    argv = ["--listen", listen]
+
+    assert refusal(argv, {}) == (
+        f"listen is {listen}, which other machines reach, and there is no TLS: set tls_cert_file"
+        " and tls_key_file, or allow_plaintext where something else encrypts"
+    )
+    assert parse_settings(SampleSettings, [*argv, "--allow-plaintext"], {}).tls() is None
+    tls = ["--tls-cert-file=a", "--tls-key-file=b"]
+    assert parse_settings(SampleSettings, [*argv, *tls], {}).tls() is not None
+
+
+def test_names_of_clients_need_roots_to_vouch_for_them() -> None:
+    argv = ["--tls-cert-file=a", "--tls-key-file=b", "--tls-client-names=spiffe://pool/agentgw"]
+
+    assert refusal(argv, {}) == "tls_client_names needs tls_client_ca_file"

@@ -30,6 +30,8 @@ Runs the workspace agent. It takes its settings from the environment:
   WARMPOOL_AGENT_TOKEN_FILE                        a file that holds the token, instead
   WARMPOOL_AGENT_DIR                               memory and scripts (default: current directory)
   WARMPOOL_AGENT_CA_FILE                           certificates to trust instead of the machine's
+  WARMPOOL_AGENT_CERT_FILE, WARMPOOL_AGENT_KEY_FILE  the agent's own certificate, for mTLS
+  WARMPOOL_AGENT_ALLOW_PLAINTEXT                   true: http:// to another machine
   WARMPOOL_AGENT_SHUTDOWN_SECONDS                  longest orderly end (default: 8)
 """
 

@@ -43,7 +43,7 @@ class Agent:
         log, session_id = self._surroundings.log, self._surroundings.session_id
         limits = self._surroundings.limits
         async with (
-            open_gateway(self._settings, limits) as gateway,
+            open_gateway(self._settings, limits, self._callbacks.call_failed) as gateway,
             asyncio.TaskGroup() as group,
         ):
             life = Life(gateway, group, self._settings, self._callbacks, self._surroundings)

@@ -8,47 +8,30 @@ reader leaves, because an abandoned call is never cancelled by itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final, Protocol, TypedDict, TypeVar
+from typing import Protocol, TypedDict, TypeVar
 
-import grpc
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from agentsdk.connection import Connection, open_connection
 from agentsdk.core import Frame
 from agentsdk.decoding import decode_failure, decode_frame, decode_manifest
-from agentsdk.errors import CallFailed, SettingsInvalid
+from agentsdk.errors import CallFailed
 from agentsdk.limits import AgentLimits
 from agentsdk.manifest import Manifest
 from agentsdk.settings import AgentSettings, Token
 from warmpool.agent.v1 import agent_pb2 as pb
-from warmpool.agent.v1 import agent_pb2_grpc
 from warmpool.common.v1 import types_pb2 as types
 
 __all__ = ["AckPhase", "Gateway", "Lifecycle", "LogEntry", "open_gateway", "read_version"]
 
 _ERROR_BYTES_MAX = 4_096
 _Answer = TypeVar("_Answer")
-
-# Pings find a dead peer below a stream's own idle detection, and more often than NATs forget; the
-# gateway permits one every 10 s. Reconnecting is quick because streams add full jitter themselves.
-_CHANNEL_OPTIONS: Final[Sequence[tuple[str, int]]] = (
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.keepalive_permit_without_calls", 0),
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 5_000),
-    ("grpc.max_reconnect_backoff_ms", 3_000),
-    ("grpc.dns_min_time_between_resolutions_ms", 10_000),
-    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
-    ("grpc.max_send_message_length", 256 * 1024),
-)
 
 
 class Lifecycle(Enum):
@@ -94,15 +77,26 @@ class _UnaryOptions(TypedDict):
 class Gateway:
     """The gateway, as this agent."""
 
-    def __init__(self, channel: grpc.aio.Channel, token: Token, limits: AgentLimits) -> None:
-        self._stub = agent_pb2_grpc.AgentServiceStub(channel)
+    def __init__(
+        self,
+        connection: Connection,
+        token: Token,
+        limits: AgentLimits,
+        call_failed: Callable[[CallFailed], None],
+    ) -> None:
+        self._connection = connection
         self._token = token
         self._call_seconds = limits.call_seconds
+        self._call_failed = call_failed
+
+    async def move(self) -> None:
+        """Has later calls go over a new connection, because the gateway asked for it."""
+        await self._connection.renew()
 
     async def get_manifest(self) -> Manifest:
         """What to run now. Raises `CallFailed`."""
         answer = await self._call(
-            self._stub.GetManifest(pb.GetManifestRequest(), **self._unary_options())
+            self._connection.stub.GetManifest(pb.GetManifestRequest(), **self._unary_options())
         )
         return decode_manifest(answer)
 
@@ -111,7 +105,7 @@ class Gateway:
         request = pb.AcknowledgeReinitRequest(
             claim_id=claim_id, phase=phase.value, error=_shorten(error)
         )
-        await self._call(self._stub.AcknowledgeReinit(request, **self._unary_options()))
+        await self._call(self._connection.stub.AcknowledgeReinit(request, **self._unary_options()))
 
     async def report_lifecycle(
         self, lifecycle: Lifecycle, changed_at: datetime, error: str
@@ -120,12 +114,14 @@ class Gateway:
         request = pb.ReportLifecycleRequest(
             lifecycle=lifecycle.value, changed_at=_timestamp(changed_at), error=_shorten(error)
         )
-        await self._call(self._stub.ReportLifecycle(request, **self._unary_options()))
+        await self._call(self._connection.stub.ReportLifecycle(request, **self._unary_options()))
 
     async def report_liveness(self) -> float:
         """A sign of life; returns in how many seconds to send the next. Raises `CallFailed`."""
         request = pb.ReportLivenessRequest(agent_version=read_version())
-        answer = await self._call(self._stub.ReportLiveness(request, **self._unary_options()))
+        answer = await self._call(
+            self._connection.stub.ReportLiveness(request, **self._unary_options())
+        )
         return answer.interval_ms / 1_000
 
     async def send_logs(self, entries: Sequence[LogEntry]) -> bool:
@@ -142,7 +138,7 @@ class Gateway:
                 for entry in entries
             ]
         )
-        answer = await self._call(self._stub.SendLogs(request, **self._unary_options()))
+        answer = await self._call(self._connection.stub.SendLogs(request, **self._unary_options()))
         return answer.truncated
 
     @asynccontextmanager
@@ -150,7 +146,7 @@ class Gateway:
         self, last_applied_claim_id: str, session_id: str
     ) -> AsyncGenerator[AsyncIterator[Frame]]:
         """A stream of frames, ended when the context is left. Reading raises `CallFailed`."""
-        call = self._stub.WaitForReinit(
+        call = self._connection.stub.WaitForReinit(
             pb.WaitForReinitRequest(
                 last_applied_claim_id=last_applied_claim_id,
                 agent_version=read_version(),
@@ -175,7 +171,7 @@ class Gateway:
             raise self._read_failure(error) from error
         except asyncio.CancelledError as error:
             _raise_if_ours(error)
-            raise _cancelled() from error
+            raise self._note(_cancelled()) from error
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         return (("authorization", f"Bearer {self._token.value}"),)
@@ -194,30 +190,38 @@ class Gateway:
             raise self._read_failure(error) from error
         except asyncio.CancelledError as error:
             _raise_if_ours(error)
-            raise _cancelled() from error
+            raise self._note(_cancelled()) from error
 
     def _read_failure(self, error: grpc.aio.AioRpcError) -> CallFailed:
         failure = decode_failure(error)
         if failure.code == "UNAUTHENTICATED":
             self._token.reload()
+        return self._note(failure)
+
+    def _note(self, failure: CallFailed) -> CallFailed:
+        self._call_failed(failure)
         return failure
 
 
+def _ignore(_failure: CallFailed) -> None: ...
+
+
 @asynccontextmanager
-async def open_gateway(settings: AgentSettings, limits: AgentLimits) -> AsyncGenerator[Gateway]:
-    """A channel to the gateway for as long as the context lasts. It connects when first used.
+async def open_gateway(
+    settings: AgentSettings,
+    limits: AgentLimits,
+    call_failed: Callable[[CallFailed], None] = _ignore,
+) -> AsyncGenerator[Gateway]:
+    """A connection to the gateway for as long as the context lasts. It connects when first used.
+    `call_failed` hears of every call, and every stream, that ended with a status other than OK.
 
     Raises `SettingsInvalid` if the certificates cannot be read.
     """
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = f"{host}:{settings.port}"
-    if settings.is_secure:
-        credentials = grpc.ssl_channel_credentials(await asyncio.to_thread(_read_ca, settings))
-        channel = grpc.aio.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)
-    else:
-        channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
-    async with channel:
-        yield Gateway(channel, settings.token, limits)
+    connection = open_connection(settings, limits)
+    try:
+        yield Gateway(connection, settings.token, limits, call_failed)
+    finally:
+        await connection.close()
 
 
 def read_version() -> str:
@@ -226,17 +230,6 @@ def read_version() -> str:
         return version("warmpool-agentsdk")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _read_ca(settings: AgentSettings) -> bytes | None:
-    if settings.ca_file is None:
-        return None
-    try:
-        return settings.ca_file.read_bytes()
-    except OSError as error:
-        raise SettingsInvalid(
-            "WARMPOOL_AGENT_CA_FILE", f"cannot be read ({error})", "a readable PEM file"
-        ) from error
 
 
 def _raise_if_ours(error: asyncio.CancelledError) -> None:

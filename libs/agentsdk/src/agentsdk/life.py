@@ -60,7 +60,7 @@ class Life:
         self._is_applying = False
         self._manifest: Manifest | None = None
         self._starting: asyncio.Task[tuple[ScriptFailure, ...]] | None = None
-        self._waiter = ReinitWaiter(gateway, surroundings)
+        self._waiter = ReinitWaiter(gateway, surroundings, callbacks)
         self._reports = Reports(gateway, callbacks, surroundings)
         self._logs = ScriptLogs(gateway, settings.token, surroundings)
         self._scripts = ScriptRunner(

@@ -15,6 +15,11 @@ class AgentLimits:
     """Longest wait for an answer to one call; there is always a deadline."""
     first_frame_seconds: float = 30.0
     """Longest wait for a stream's first frame, connecting included. NATs forget after a minute."""
+    keepalive_seconds: float = 30.0
+    """The connection is probed this often, more often than NATs forget; a gateway permits one probe
+    every 10 s."""
+    keepalive_timeout_seconds: float = 10.0
+    """A probe that is not answered by then means that the connection is dead."""
     heartbeat_seconds_max: float = 300.0
     """A gateway that announces rarer heartbeats is read as if it had announced this."""
     fast_initial_seconds: float = 0.5

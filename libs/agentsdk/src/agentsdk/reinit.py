@@ -31,6 +31,7 @@ from agentsdk.core import (
 )
 from agentsdk.errors import CallFailed
 from agentsdk.gateway import Gateway
+from agentsdk.reports import AgentCallbacks
 from agentsdk.surroundings import Surroundings
 
 __all__ = ["ReinitEvent", "ReinitSettled", "ReinitWaiter", "wait_for_reinit"]
@@ -50,8 +51,14 @@ async def wait_for_reinit(
 class ReinitWaiter:
     """Streams of one run of an agent, one after the other."""
 
-    def __init__(self, gateway: Gateway, surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        surroundings: Surroundings,
+        callbacks: AgentCallbacks | None = None,
+    ) -> None:
         self._gateway = gateway
+        self._callbacks = callbacks or AgentCallbacks()
         self._session_id = surroundings.session_id
         self._clock = surroundings.clock
         self._log = surroundings.log
@@ -67,6 +74,7 @@ class ReinitWaiter:
         """The event, or why none will come. Never raises but when cancelled."""
         while True:
             decision, heard, is_proven = await self._read_stream(last_applied_claim_id)
+            self._callbacks.stream_ended(heard)
             match decision:
                 case Deliver():
                     return decision.event
@@ -74,6 +82,7 @@ class ReinitWaiter:
                     self.streamless.set()
                     return decision
                 case OpenAnother():
+                    await self._gateway.move()
                     # A stream that was told to leave before it proved to live counts as a failure:
                     # a gateway that always says so must not be asked without a pause.
                     wait_seconds = 0.0 if is_proven else self._backoffs.next(Pace.FAST)
@@ -98,7 +107,7 @@ class ReinitWaiter:
         had proved to live.
         """
         silence_seconds = self._limits.first_frame_seconds
-        is_proven = False
+        is_proven = is_begun = False
         async with self._gateway.open_reinit_stream(
             last_applied_claim_id, self._session_id
         ) as frames:
@@ -106,6 +115,9 @@ class ReinitWaiter:
                 heard = await _hear(frames, silence_seconds)
                 if isinstance(heard, Frame):
                     self._was_accepted = True
+                    if not is_begun:
+                        is_begun = True
+                        self._callbacks.stream_began()
                     self.streamless.clear()
                 if isinstance(heard, Heartbeat) and heard.interval_seconds > 0:
                     is_proven = True

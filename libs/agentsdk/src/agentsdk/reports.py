@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from agentsdk.core import Heard
+from agentsdk.errors import CallFailed
 from agentsdk.gateway import AckPhase, Gateway, Lifecycle
 from agentsdk.outbox import Outbox
 from agentsdk.surroundings import Surroundings
@@ -17,6 +19,9 @@ __all__ = ["AgentCallbacks", "Reports"]
 def _ignore_lifecycle(_lifecycle: Lifecycle) -> None: ...
 def _ignore_claim(_claim_id: str, _phase: AckPhase) -> None: ...
 def _ignore_reason(_reason: str) -> None: ...
+def _ignore_failure(_failure: CallFailed) -> None: ...
+def _ignore_beginning() -> None: ...
+def _ignore_end(_heard: Heard) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,12 @@ class AgentCallbacks:
     """With the claim's id and the phase, once the gateway has recorded it."""
     asking_ended: Callable[[str], None] = _ignore_reason
     """With the reason, when the agent stops waiting for a claim for good."""
+    stream_began: Callable[[], None] = _ignore_beginning
+    """When a stream's first frame has come: the gateway holds this agent."""
+    stream_ended: Callable[[Heard], None] = _ignore_end
+    """With what was heard last, when a stream is over, whether it had begun or not."""
+    call_failed: Callable[[CallFailed], None] = _ignore_failure
+    """Whenever a call or a stream ended with a status other than OK, be it repeated or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@
 | `WARMPOOL_AGENT_TOKEN_FILE` | `CODER_AGENT_TOKEN_FILE` | its file; read again when refused |
 | `WARMPOOL_AGENT_DIR` | | memory and scripts; default: the current directory |
 | `WARMPOOL_AGENT_CA_FILE` | | PEM certificates to trust instead of the machine's |
+| `WARMPOOL_AGENT_CERT_FILE`, `…_KEY_FILE` | | the agent's own certificate, for mTLS |
+| `WARMPOOL_AGENT_ALLOW_PLAINTEXT` | | `true`: http:// to another machine, which shows the token |
 | `WARMPOOL_AGENT_SHUTDOWN_SECONDS` | | longest orderly end; default 8 |
 
 A variable that is set to nothing counts as not set; ours win over their aliases.
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -77,6 +80,8 @@ class AgentSettings:
     token: Token
     directory: Path
     ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
     shutdown_seconds: float = _SHUTDOWN_SECONDS
     script_env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """What scripts inherit from the agent: everything but its token."""
@@ -85,7 +90,7 @@ class AgentSettings:
 def read_settings(environ: Mapping[str, str], current_directory: Path) -> AgentSettings:
     """The settings an environment names. Raises `SettingsInvalid`."""
     host, port, is_secure = _read_url(environ)
-    ca_file = environ.get("WARMPOOL_AGENT_CA_FILE")
+    cert_file, key_file = _read_pair(environ)
     directory = Path(environ.get("WARMPOOL_AGENT_DIR") or current_directory).expanduser()
     return AgentSettings(
         host=host,
@@ -93,7 +98,9 @@ def read_settings(environ: Mapping[str, str], current_directory: Path) -> AgentS
         is_secure=is_secure,
         token=_read_token(environ),
         directory=current_directory / directory,
-        ca_file=Path(ca_file) if ca_file else None,
+        ca_file=_read_path(environ, "WARMPOOL_AGENT_CA_FILE"),
+        cert_file=cert_file,
+        key_file=key_file,
         shutdown_seconds=_read_shutdown_seconds(environ),
         script_env={name: value for name, value in environ.items() if name not in _SECRETS},
     )
@@ -122,7 +129,45 @@ def _read_url(environ: Mapping[str, str]) -> tuple[str, int, bool]:
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
         raise SettingsInvalid(name, f"{url!r} holds more than an address", allowed)
     is_secure = parts.scheme == "https"
+    if not (is_secure or _is_loopback(parts.hostname) or _allows_plaintext(environ)):
+        raise SettingsInvalid(
+            name,
+            f"{url!r} would carry the agent's token over the network in clear",
+            "https://host:port, or http:// with WARMPOOL_AGENT_ALLOW_PLAINTEXT=true where"
+            " something else encrypts",
+        )
     return parts.hostname, port or (443 if is_secure else 80), is_secure
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether what goes there stays on this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _allows_plaintext(environ: Mapping[str, str]) -> bool:
+    name, value = _find(environ, "WARMPOOL_AGENT_ALLOW_PLAINTEXT")
+    if value.lower() not in ("", "true", "false"):
+        raise SettingsInvalid(name, f"{value!r}", "true or false")
+    return value.lower() == "true"
+
+
+def _read_path(environ: Mapping[str, str], name: str) -> Path | None:
+    _, value = _find(environ, name)
+    return Path(value) if value else None
+
+
+def _read_pair(environ: Mapping[str, str]) -> tuple[Path | None, Path | None]:
+    names = ("WARMPOOL_AGENT_CERT_FILE", "WARMPOOL_AGENT_KEY_FILE")
+    certificate, key = (_read_path(environ, name) for name in names)
+    if (certificate is None) != (key is None):
+        missing = names[0] if certificate is None else names[1]
+        raise SettingsInvalid(missing, "is not set", f"both of {' and '.join(names)}, or neither")
+    return certificate, key
 
 
 def _read_token(environ: Mapping[str, str]) -> Token:

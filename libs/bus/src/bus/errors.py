@@ -2,6 +2,7 @@
 
 BusError
 ├── BusUnavailable    no connection right now, or it was lost on the way: later it may work
+├── AccessInvalid     a file that says who we are to the bus: an operator's mistake
 ├── SubjectInvalid    a programmer's or a stranger's mistake: repeating it changes nothing
 ├── MessageTooLarge   the same
 └── EventInvalid      what arrived is not an event: count it and go on
@@ -9,7 +10,14 @@ BusError
 
 from __future__ import annotations
 
-__all__ = ["BusError", "BusUnavailable", "EventInvalid", "MessageTooLarge", "SubjectInvalid"]
+__all__ = [
+    "AccessInvalid",
+    "BusError",
+    "BusUnavailable",
+    "EventInvalid",
+    "MessageTooLarge",
+    "SubjectInvalid",
+]
 
 
 class BusError(Exception):
@@ -18,6 +26,10 @@ class BusError(Exception):
 
 class BusUnavailable(BusError):
     """The bus is not connected, or its connection broke while it was asked."""
+
+
+class AccessInvalid(BusError):
+    """A key, a certificate or the roots of the bus cannot be read or are none."""
 
 
 class SubjectInvalid(BusError):

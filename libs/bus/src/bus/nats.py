@@ -17,16 +17,17 @@ import contextlib
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import nats.errors
+import nkeys
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from bus._disturbances import Disturbances
 from bus._pending import PendingMessages
+from bus.access import NatsAccess
 from bus.api import (
     PENDING_MAX,
     Bus,
@@ -38,12 +39,13 @@ from bus.api import (
 )
 from bus.errors import BusUnavailable
 
-__all__ = ["NatsBus", "connect_nats"]
+__all__ = ["NatsAccess", "NatsBus", "connect_nats"]
 
 FIRST_CONNECT_SECONDS: Final = (
     2.0  # how long a service waits at its start before it goes on without
 )
 CONNECT_TIMEOUT_SECONDS: Final = 3
+CONNECT_ALL_SECONDS: Final = 15.0  # then it is tried anew, with the files as they are by then
 RECONNECT_WAIT_SECONDS: Final = 0.5
 FLUSH_TIMEOUT_SECONDS: Final = 3.0
 CLOSE_TIMEOUT_SECONDS: Final = 3.0
@@ -51,6 +53,9 @@ PING_INTERVAL_SECONDS: Final = 10  # with two unanswered pings: a silent death i
 OUTSTANDING_PINGS_MAX: Final = 2
 # What one read from the socket can put into nats-py's own queue before ours gets a turn.
 LIBRARY_PENDING_MAX: Final = 65_536
+
+_REFUSED: Final = "permissions violation"
+REFUSALS_MAX: Final = 20
 
 Failure = nats.errors.Error | OSError | TimeoutError
 
@@ -95,13 +100,11 @@ class _Listener:
 class NatsBus(Bus):
     """A bus at one NATS server or cluster. Made by `connect_nats`."""
 
-    def __init__(
-        self, url: str, *, name: str, credentials: Path | None, tls: ssl.SSLContext | None
-    ) -> None:
+    def __init__(self, url: str, *, name: str, access: NatsAccess, ping_seconds: float) -> None:
         self._servers = [part.strip() for part in url.split(",")]
         self._name = name
-        self._credentials = credentials
-        self._tls = tls
+        self._access = access
+        self._ping_seconds = ping_seconds
         self._client: Client | None = None  # set while its subscriptions are attached
         self._listeners: list[_Listener] = []
         self._disturbances = Disturbances()
@@ -109,6 +112,7 @@ class NatsBus(Bus):
         self._keeper = asyncio.TaskGroup()
         self._keeper_task: asyncio.Task[None] | None = None
         self._last_failure = "no connection yet"
+        self._refusals: dict[str, None] = {}  # in order, each once
 
     @property
     def connected(self) -> bool:
@@ -122,6 +126,28 @@ class NatsBus(Bus):
     def last_failure(self) -> str:
         """The kind of the last failure, for logs; never carries credentials."""
         return self._last_failure
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """What the server did not permit on this connection, in its words.
+
+        It says so whenever it likes, to nobody in particular: after a `flush`, all that was asked
+        before it has been answered.
+        """
+        return tuple(self._refusals)
+
+    @property
+    def last_refusal(self) -> str:
+        """The last of them; "" if there is none."""
+        return next(reversed(self._refusals), "")
+
+    async def probe(self) -> str:
+        """What is wrong with the connection, for people; "" if messages can flow."""
+        if self.refusals:
+            return "; ".join(self.refusals)
+        if self.connected:
+            return ""
+        return f"not connected ({self._last_failure}); hints are late, nothing is lost"
 
     async def publish(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None
@@ -205,7 +231,7 @@ class NatsBus(Bus):
                 self._first_connect.set()
                 self._disturbances.report()
                 await closed.wait()
-            except (nats.errors.Error, OSError, TimeoutError) as error:
+            except (nats.errors.Error, OSError, TimeoutError, nkeys.NkeysError) as error:
                 self._note(error)
             finally:
                 self._client = None
@@ -213,6 +239,9 @@ class NatsBus(Bus):
             await asyncio.sleep(RECONNECT_WAIT_SECONDS)
 
     async def _connect(self, client: Client, closed: asyncio.Event) -> None:
+        access = self._access
+        self._refusals.clear()
+
         async def on_closed() -> None:
             closed.set()
 
@@ -222,29 +251,39 @@ class NatsBus(Bus):
 
         async def on_error(error: Exception) -> None:
             self._note(error)
+            refused = isinstance(error, ssl.SSLError | nats.errors.AuthorizationError)
+            if refused and client is self._client:  # it would go on with the files as they were
+                closed.set()
             if isinstance(error, nats.errors.SlowConsumerError):
                 for listener in self._listeners:
                     if listener.remote is error.sub:
                         listener.pending.drop()
 
-        await client.connect(
-            servers=self._servers,
-            name=self._name,
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # pyright: ignore[reportArgumentType]
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            ping_interval=PING_INTERVAL_SECONDS,
-            max_outstanding_pings=OUTSTANDING_PINGS_MAX,
-            user_credentials=str(self._credentials) if self._credentials else None,
-            tls=self._tls,
-            closed_cb=on_closed,
-            reconnected_cb=on_reconnected,
-            error_cb=on_error,
-        )
+        async with asyncio.timeout(CONNECT_ALL_SECONDS):
+            await client.connect(
+                servers=self._servers,
+                name=self._name,
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # pyright: ignore[reportArgumentType]
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                ping_interval=self._ping_seconds,  # pyright: ignore[reportArgumentType]
+                max_outstanding_pings=OUTSTANDING_PINGS_MAX,
+                user_credentials=str(access.credentials_file) if access.credentials_file else None,
+                nkeys_seed=str(access.nkey_file) if access.nkey_file else None,
+                tls=access.tls(),
+                closed_cb=on_closed,
+                reconnected_cb=on_reconnected,
+                error_cb=on_error,
+            )
 
     def _note(self, error: Exception) -> None:
         self._last_failure = type(error).__name__
+        if _REFUSED in (text := str(error).lower()):
+            refusal = text.removeprefix("nats: ").strip("'")
+            self._refusals.pop(refusal, None)
+            if len(self._refusals) < REFUSALS_MAX:
+                self._refusals[refusal] = None
 
     def _require_client(self) -> Client:
         if self._keeper_task is None:
@@ -274,13 +313,21 @@ async def _close_quietly(client: Client) -> None:
 
 
 async def connect_nats(
-    url: str, *, name: str, credentials: Path | None = None, tls: ssl.SSLContext | None = None
+    url: str,
+    *,
+    name: str,
+    access: NatsAccess | None = None,
+    ping_seconds: float = PING_INTERVAL_SECONDS,
 ) -> NatsBus:
     """A bus at `url`, or at several separated by commas; `name` is shown by the server.
 
     Returns within a few seconds, connected or not; from then on it keeps trying for ever.
-    `credentials` is a NATS credentials file.
+    Without `access` the URL says who it is, and whom to trust. Raises AccessInvalid if one of its
+    files is no good; one that turns bad later is looked at again until it is mended. A connection
+    that answers no ping is given up after about three times `ping_seconds`.
     """
-    bus = NatsBus(url, name=name, credentials=credentials, tls=tls)
+    access = access or NatsAccess()
+    access.check()
+    bus = NatsBus(url, name=name, access=access, ping_seconds=ping_seconds)
     await bus.start()
     return bus

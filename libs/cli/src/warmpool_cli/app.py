@@ -9,8 +9,10 @@ from warmpool_cli.commands import (
     create,
     demo,
     doctor,
+    inbox,
     key,
     logs,
+    notification,
     org,
     pool,
     schedule,
@@ -44,4 +46,6 @@ token.register(app)
 org.register(app)
 key.register(app)
 audit.register(app)
+inbox.register(app)
+notification.register(app)
 system.register(app)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import grpc
 
-from svckit.channel import ClientTls, open_channel
+from svckit.channel import ClientTls, PlaintextRefused, open_channel
 from svckit.errors import StartFailed
+from warmpool.control.v1.notifications_pb2_grpc import NotificationServiceStub
 from warmpool.control.v1.people_pb2_grpc import PeopleServiceStub
 from warmpool.control.v1.pools_pb2_grpc import PoolServiceStub
 from warmpool.control.v1.system_pb2_grpc import SystemServiceStub
@@ -23,6 +24,30 @@ __all__ = ["CALL_TIMEOUT_SECONDS", "Client", "open_client"]
 
 CALL_TIMEOUT_SECONDS = 30.0
 """How long one call may take; streams that follow something have no end of their own."""
+# What reads; and what creates a workspace, because every such request of ours has an id.
+_REPEATABLE = (
+    "warmpool.control.v1.SystemService",
+    *(
+        f"warmpool.control.v1.{method}"
+        for method in (
+            "TemplateService/ListTemplates",
+            "TemplateService/GetTemplate",
+            "TemplateService/ListTemplateVersions",
+            "TemplateService/GetTemplateVersion",
+            "PeopleService/ListUsers",
+            "PeopleService/ListTokens",
+            "PeopleService/ListOrganizations",
+            "PeopleService/ListMembers",
+            "PeopleService/ListKeys",
+            "PeopleService/ListAudit",
+            "PoolService/ListPools",
+            "PoolService/ExplainSchedule",
+            "WorkspaceService/CreateWorkspace",
+            "WorkspaceService/GetWorkspace",
+            "WorkspaceService/ListWorkspaces",
+        )
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +57,7 @@ class Client:
     address: str
     system: SystemServiceStub
     templates: TemplateServiceStub
+    notifications: NotificationServiceStub
     people: PeopleServiceStub
     pools: PoolServiceStub
     workspaces: WorkspaceServiceStub
@@ -40,18 +66,33 @@ class Client:
 @asynccontextmanager
 async def open_client(connection: Connection) -> AsyncGenerator[Client]:
     """Opens a channel for as long as the block runs; a failed call leaves it as a CliError."""
-    tls = ClientTls(ca_file=connection.ca_file) if connection.ca_file else None
+    files = (connection.ca_file, connection.cert_file, connection.key_file)
     try:
-        channel = open_channel(connection.address, token=connection.token, tls=tls)
+        channel = open_channel(
+            connection.address,
+            token=connection.token,
+            tls=ClientTls(*files) if any(files) else None,
+            allow_plaintext=connection.allow_plaintext,
+            spread=True,
+            repeatable=_REPEATABLE,
+        )
+    except PlaintextRefused as error:
+        raise UsageInvalid(
+            str(error),
+            "give https://HOST:PORT, with --ca-file for a root of your own; or --allow-plaintext"
+            " where something else encrypts",
+        ) from error
     except (ValueError, StartFailed) as error:
         raise UsageInvalid(
-            str(error), "give an https:// address with a readable --ca-file, or neither"
+            str(error),
+            "give an https:// address with readable --ca-file, --cert-file and --key-file, or none",
         ) from error
     try:
         yield Client(
             address=connection.address,
             system=SystemServiceStub(channel),
             templates=TemplateServiceStub(channel),
+            notifications=NotificationServiceStub(channel),
             people=PeopleServiceStub(channel),
             pools=PoolServiceStub(channel),
             workspaces=WorkspaceServiceStub(channel),

@@ -38,16 +38,24 @@ class ConnectionFlags:
     address: str = ""
     token_file: str = ""
     ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    allow_plaintext: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """A control plane to call. `ca_file` verifies an https address; None means the system's own."""
+    """A control plane to call. `ca_file` verifies an https address, None means the system's own;
+    `cert_file` and `key_file` are what we show ourselves.
+    """
 
     address: str
     token: str = field(repr=False)
     source: str
     ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    allow_plaintext: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +122,27 @@ def resolve_connection(
             f"{STATE_DIRECTORY}/{CONNECTION_FILE} in {directory} or above",
             "run `warmpool up` in another terminal, or give --address HOST:PORT",
         )
-    ca_file = flags.ca_file or environ.get("WARMPOOL_CA_FILE", "")
     return Connection(
         address=_checked_address(address, source),
         token=_find_token(flags, environ, path, stored, address),
         source=source,
-        ca_file=Path(ca_file) if ca_file else None,
+        ca_file=_path(flags.ca_file, environ, "WARMPOOL_CA_FILE"),
+        cert_file=_path(flags.cert_file, environ, "WARMPOOL_CERT_FILE"),
+        key_file=_path(flags.key_file, environ, "WARMPOOL_KEY_FILE"),
+        allow_plaintext=flags.allow_plaintext or _says_yes(environ, "WARMPOOL_ALLOW_PLAINTEXT"),
     )
+
+
+def _path(flag: str, environ: Mapping[str, str], name: str) -> Path | None:
+    value = flag or environ.get(name, "")
+    return Path(value) if value else None
+
+
+def _says_yes(environ: Mapping[str, str], name: str) -> bool:
+    value = environ.get(name, "").lower()
+    if value not in ("", "true", "false"):
+        raise UsageInvalid(f"{name} is {value!r}", "set it to true or false")
+    return value == "true"
 
 
 def _find_token(

@@ -59,11 +59,41 @@ _CA_FILE = Annotated[
         rich_help_panel="Connection",
     ),
 ]
+_CERT_FILE = Annotated[
+    str,
+    typer.Option(
+        "--cert-file",
+        metavar="FILE",
+        help="Your own certificate, where one is asked for. Else WARMPOOL_CERT_FILE.",
+        rich_help_panel="Connection",
+    ),
+]
+_KEY_FILE = Annotated[
+    str,
+    typer.Option(
+        "--key-file",
+        metavar="FILE",
+        help="The key of your certificate. Else WARMPOOL_KEY_FILE.",
+        rich_help_panel="Connection",
+    ),
+]
+_ALLOW_PLAINTEXT = Annotated[
+    bool,
+    typer.Option(
+        "--allow-plaintext",
+        help="Send your token to another machine without TLS, where something else encrypts."
+        " Else WARMPOOL_ALLOW_PLAINTEXT=true.",
+        rich_help_panel="Connection",
+    ),
+]
 _SHARED: tuple[tuple[str, object, object], ...] = (
     ("output_format", _OUTPUT, OutputFormat.TEXT),
     ("connection_address", _ADDRESS, ""),
     ("connection_token_file", _TOKEN_FILE, ""),
     ("connection_ca_file", _CA_FILE, ""),
+    ("connection_cert_file", _CERT_FILE, ""),
+    ("connection_key_file", _KEY_FILE, ""),
+    ("connection_allow_plaintext", _ALLOW_PLAINTEXT, False),
 )
 
 
@@ -111,6 +141,9 @@ def add_command(
                     address=values.pop("connection_address", ""),
                     token_file=values.pop("connection_token_file", ""),
                     ca_file=values.pop("connection_ca_file", ""),
+                    cert_file=values.pop("connection_cert_file", ""),
+                    key_file=values.pop("connection_key_file", ""),
+                    allow_plaintext=values.pop("connection_allow_plaintext", False),
                 ),
             )
             return function(invocation, **values)  # pyright: ignore[reportCallIssue]

@@ -1,11 +1,12 @@
-"""Addresses to listen on, and the file that tells which port it became."""
+"""Addresses to listen on and to call, and the file that tells which port it became."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 
-__all__ = ["parse_listen", "write_port_file"]
+__all__ = ["is_loopback", "parse_listen", "write_port_file"]
 
 
 def parse_listen(address: str) -> tuple[str, int]:
@@ -20,6 +21,16 @@ def parse_listen(address: str) -> tuple[str, int]:
             f"address is {address!r}: allowed is host:port with a port from 0 to 65535"
         )
     return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what goes to `host` stays on this machine. A name other than localhost may not."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False
 
 
 def write_port_file(path: Path | None, port: int) -> None:

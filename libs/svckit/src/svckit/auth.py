@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
+from functools import cache
 from typing import Protocol
 
 from google.protobuf import descriptor_pool
@@ -49,6 +50,7 @@ class Authorizer(Protocol):
         ...
 
 
+@cache
 def permission_of(method_full_name: str) -> str | None:
     """The permission a method declares; None if it declares none or nobody knows the method.
 

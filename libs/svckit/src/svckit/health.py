@@ -1,4 +1,4 @@
-"""The gRPC health service, v1.
+"""The gRPC health service, v1: ours, and how to ask another's.
 
 The stock one changes its state only from a coroutine; ours is told so from anywhere on the loop, so
 that a drain begins at once.
@@ -7,13 +7,17 @@ that a drain begins at once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2
 
-__all__ = ["SERVICE_NAME", "Health"]
+from svckit.addresses import parse_listen
+from svckit.errors import StartFailed
+
+__all__ = ["SERVICE_NAME", "Health", "health_probe", "serve_probes"]
 
 SERVICE_NAME = "grpc.health.v1.Health"
 
@@ -29,6 +33,8 @@ class Health:
         """Know no name."""
         self._states: dict[str, _Response.ServingStatus] = {}
         self._changed = asyncio.Event()
+        self.watchers = 0
+        """How many callers are told of every change."""
 
     def set(self, name: str, serving: bool) -> None:
         """Say whether `name` serves, and wake who watches."""
@@ -58,10 +64,47 @@ class Health:
 
     async def _watch(self, request: _Request, context: _Context) -> None:
         told: _Response.ServingStatus | None = None
-        while True:
-            changed = self._changed
-            state = self._states.get(request.service, _Response.SERVICE_UNKNOWN)
-            if state != told:
-                await context.write(_Response(status=state))
-                told = state
-            await changed.wait()
+        self.watchers += 1
+        try:
+            while True:
+                changed = self._changed
+                state = self._states.get(request.service, _Response.SERVICE_UNKNOWN)
+                if state != told:
+                    await context.write(_Response(status=state))
+                    told = state
+                await changed.wait()
+        finally:
+            self.watchers -= 1
+
+
+async def serve_probes(health: Health, listen: str) -> tuple[grpc.aio.Server, int]:
+    """A server of `health` and nothing else, in plain text, and its port.
+
+    For probes that speak no TLS, such as those of Kubernetes. What it tells is no secret. Raises
+    StartFailed for an unusable address.
+    """
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    health.register(server)
+    try:
+        parse_listen(listen)
+        port = server.add_insecure_port(listen)
+    except (RuntimeError, ValueError) as error:
+        raise StartFailed(f"cannot answer probes on {listen}: {error}") from error
+    await server.start()
+    return server, port
+
+
+def health_probe(channel: grpc.aio.Channel, seconds: float = 3.0) -> Callable[[], Awaitable[str]]:
+    """A probe of whoever is at the other end: "", or why nothing can be had from it now."""
+    check = channel.unary_unary(
+        f"/{SERVICE_NAME}/Check", _Request.SerializeToString, _Response.FromString
+    )
+
+    async def probe() -> str:
+        try:
+            answer = await check(_Request(), timeout=seconds)
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name}: {error.details()}"
+        return "" if answer.status == _Response.SERVING else "answers that it does not serve"
+
+    return probe

@@ -44,6 +44,8 @@ class LogFields(TypedDict, total=False):
     version: str
     provisioner_type: str
     # Messages and calls.
+    channel: str
+    kind: str
     subject: str
     method: str
     permission: str

@@ -1,12 +1,17 @@
 """The gRPC server of every service.
 
-Around each call, outermost first: metrics and trace, errors to status, drain, auth, deadline.
+Around each call, outermost first: metrics and trace, errors to status, drain, the client's
+certificate, auth, deadline.
 
-Shutdown (`stop`): health turns NOT_SERVING and new calls are refused with UNAVAILABLE and a
-RetryInfo; calls under way finish, up to the grace; the rest is cancelled; `stop` returns when the
-`finally` blocks of all handlers have run, so that what they use can be closed next. A stream that
-would outlive the grace should end by itself when `draining` is set: a peer that is told in-band
-reconnects elsewhere, one that is cut off sees an error.
+Shutdown (`stop`): health turns NOT_SERVING; callers that watch it have a moment to go elsewhere, in
+which they are still served; then new calls are refused with UNAVAILABLE and a RetryInfo; calls
+under way finish, up to the grace; the rest is cancelled; `stop` returns when the `finally` blocks
+of all handlers have run, so that what they use can be closed next. A stream that would outlive the
+grace should end by itself when `draining` is set: a peer that is told in-band reconnects elsewhere,
+one that is cut off sees an error.
+
+`hang_up` is for callers that do not watch health: instead of refusing it stops listening, and tells
+every connection to go elsewhere with its next call.
 """
 
 from __future__ import annotations
@@ -23,13 +28,16 @@ from svckit.addresses import parse_listen
 from svckit.auth import Authorizer
 from svckit.channel import MESSAGE_BYTES_MAX
 from svckit.errors import StartFailed
-from svckit.health import SERVICE_NAME, Health
-from svckit.interceptors.auth import auth_interceptor
-from svckit.interceptors.deadline import deadline_interceptor
+from svckit.health import SERVICE_NAME, Health, serve_probes
+from svckit.interceptors.around import AroundInterceptor
+from svckit.interceptors.auth import authorize_calls
+from svckit.interceptors.deadline import bound_calls
 from svckit.interceptors.drain import Drain
-from svckit.interceptors.errors import errors_interceptor
-from svckit.interceptors.observe import observe_interceptor
+from svckit.interceptors.errors import answer_errors
+from svckit.interceptors.observe import observe_calls
+from svckit.interceptors.peers import admit_peers
 from svckit.log import get_logger
+from svckit.readiness import Readiness
 from svckit.system import Clock, SystemClock
 from svckit.tls import TlsSettings
 
@@ -39,6 +47,10 @@ LIVENESS = "live"
 """The health name that stays SERVING while draining: for probes that kill what is sick."""
 
 UNARY_SECONDS_MAX = 120.0  # above every client's own deadline; for clients that set none
+# Between "not serving" and the first refusal, if anybody watches health: longer than our clients
+# wait between two attempts to connect, so that they know our successor by then.
+NOTICE_SECONDS = 1.5
+LINGER_SECONDS = 0.1  # for what is on its way to peers, before connections are cut
 CLEANUP_SECONDS_MAX = 5.0  # for the `finally` blocks of cancelled handlers
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
@@ -67,18 +79,23 @@ class GrpcServer:
         tls: TlsSettings | None = None,
         reflection: bool = False,
         *,
+        readiness: Readiness | None = None,
         clock: Clock | None = None,
         unary_seconds_max: float = UNARY_SECONDS_MAX,
         message_bytes_max: int = MESSAGE_BYTES_MAX,
         options: Iterable[tuple[str, int]] = (),
+        health_listen: str = "",
     ) -> None:
         """Describe a server; `start` makes it.
 
         `listen` is "host:port" (port 0: any free one); each of `services` registers one servicer.
+        `readiness` is told whether it serves.
         `options` are gRPC options that go on top of the standard ones (connection age, for
-        example).
+        example). At `health_listen`, if it is given, health is answered in plain text, too.
         """
         self._listen = listen
+        self._health_listen = health_listen
+        self._readiness = readiness or Readiness()
         self._services = services
         self._authorizer = authorizer
         self._tls = tls
@@ -96,18 +113,28 @@ class GrpcServer:
         self._health = Health()
         self._names: list[str] = []
         self._server: grpc.aio.Server | None = None
+        self._probes: grpc.aio.Server | None = None
+        self.health_port = 0
+        """The port of `health_listen`, once started; 0 without one."""
         self.draining = asyncio.Event()
         """Set while new calls are refused. Long streams wait for it, then say goodbye and end."""
 
-    async def start(self) -> int:
-        """Listen and serve; the port. Raises StartFailed for an unusable address or TLS file."""
+    async def start(self, *, serving: bool = True) -> int:
+        """Listen and serve; the port. Raises StartFailed for an unusable address or TLS file.
+
+        With `serving` False only health is answered, with NOT_SERVING, until `set_serving`.
+        """
+        names = self._tls.client_names if self._tls else ()
         server = grpc.aio.server(
             interceptors=[
-                observe_interceptor(self._clock.monotonic),
-                errors_interceptor(),
-                self._drain.interceptor(),
-                auth_interceptor(self._authorizer),
-                deadline_interceptor(self._unary_seconds_max),
+                AroundInterceptor(
+                    observe_calls(self._clock.monotonic),
+                    answer_errors,
+                    self._drain.count_calls,
+                    *([admit_peers(names)] if names else []),
+                    authorize_calls(self._authorizer),
+                    bound_calls(self._unary_seconds_max),
+                )
             ],
             options=self._options,
         )
@@ -120,8 +147,10 @@ class GrpcServer:
             shown = [*self._names, SERVICE_NAME, grpc_reflection.SERVICE_NAME]
             grpc_reflection.enable_server_reflection(shown, server)
         port = self._bind(server)
+        if self._health_listen:
+            self._probes, self.health_port = await serve_probes(self._health, self._health_listen)
         self._server = server
-        self.set_serving(True)
+        self.set_serving(serving)
         self._health.set(LIVENESS, True)
         await server.start()
         _log.info("The gRPC server serves.", action="start", address=self._listen, port=port)
@@ -136,6 +165,14 @@ class GrpcServer:
             self.draining.set()
         for name in ["", *self._names]:
             self._health.set(name, serving)
+        self._readiness.set_serving(serving)
+
+    def announce_drain(self) -> None:
+        """Says to health checks that this server goes away, and serves on."""
+        self.draining.set()
+        for name in ["", *self._names]:
+            self._health.set(name, False)
+        self._readiness.set_serving(False)
 
     async def stop(self, grace_seconds: float) -> None:
         """Drain, then stop. Calls still under way after `grace_seconds` are cancelled."""
@@ -143,7 +180,29 @@ class GrpcServer:
         if server is None:
             return
         self._server = None
+        if self._health.watchers and not self._drain.refusing:
+            self.announce_drain()
+            await self._clock.sleep(min(NOTICE_SECONDS, grace_seconds))
         self.set_serving(False)
+        await self._wait_idle(grace_seconds)
+        await self._end(server)
+
+    async def hang_up(self, grace_seconds: float) -> None:
+        """Stop listening and have peers connect elsewhere. Calls under way go on, and those after
+        `grace_seconds` are cancelled.
+        """
+        server = self._server
+        if server is None:
+            return
+        self._server = None
+        self.announce_drain()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.stop(grace_seconds))
+            await self._clock.sleep(min(LINGER_SECONDS, grace_seconds))
+            await self._wait_idle(grace_seconds)
+            await self._end(server)
+
+    async def _wait_idle(self, grace_seconds: float) -> None:
         if not await self._drain.wait_idle(grace_seconds):
             _log.warning(
                 "Calls outlived the drain and are cancelled.",
@@ -151,9 +210,13 @@ class GrpcServer:
                 count=self._drain.calls,
                 grace_seconds=grace_seconds,
             )
-        await server.stop(0)
+
+    async def _end(self, server: grpc.aio.Server) -> None:
+        await server.stop(LINGER_SECONDS)  # a handler that has ended may not have been heard yet
         if not await self._drain.wait_idle(CLEANUP_SECONDS_MAX):
             _log.error("Cancelled calls did not clean up.", action="stop", count=self._drain.calls)
+        if self._probes is not None:  # last: until here a probe is told that this is a drain
+            await self._probes.stop(0)
 
     def _bind(self, server: grpc.aio.Server) -> int:
         try:

@@ -24,7 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from svckit.addresses import parse_listen
+from svckit.addresses import is_loopback, parse_listen
 from svckit.settings_sources import (
     HelpAsked,
     SettingsError,
@@ -51,6 +51,11 @@ class ServiceSettings(BaseSettings):
     listen: str = Field(
         default="127.0.0.1:0", description="host:port of the gRPC server; port 0: any free"
     )
+    health_listen: str = Field(
+        default="",
+        description="host:port for health checks alone, in plain text whatever TLS says, for"
+        ' probes that speak no TLS; "" for none',
+    )
     metrics_listen: str = Field(
         default="127.0.0.1:0", description='host:port of Prometheus metrics; "" for none'
     )
@@ -71,6 +76,16 @@ class ServiceSettings(BaseSettings):
     tls_client_ca_file: Path | None = Field(
         default=None, description="PEM roots; if set, clients must have a certificate (mTLS)"
     )
+    tls_client_names: tuple[str, ...] = Field(
+        default=(),
+        description="DNS names or URIs (SPIFFE ids) of which a client's certificate must bear one;"
+        " none: any certificate will do",
+    )
+    allow_plaintext: bool = Field(
+        default=False,
+        description="Serve, and send keys, without TLS beyond this machine: only where something"
+        " else encrypts, such as a service mesh",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -84,7 +99,7 @@ class ServiceSettings(BaseSettings):
         """Take arguments only: `parse_settings` reads the sources and knows which one was wrong."""
         return (init_settings,)
 
-    @field_validator("listen", "metrics_listen")
+    @field_validator("listen", "health_listen", "metrics_listen")
     @classmethod
     def _check_address(cls, value: str) -> str:
         if value:
@@ -104,13 +119,23 @@ class ServiceSettings(BaseSettings):
             raise ValueError("tls_cert_file and tls_key_file: set both or neither")
         if self.tls_client_ca_file is not None and self.tls_cert_file is None:
             raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        if self.tls_client_names and self.tls_client_ca_file is None:
+            raise ValueError("tls_client_names needs tls_client_ca_file")
+        plain = self.tls_cert_file is None and not self.allow_plaintext
+        if plain and not is_loopback(parse_listen(self.listen)[0]):
+            raise ValueError(
+                f"listen is {self.listen}, which other machines reach, and there is no TLS: set"
+                " tls_cert_file and tls_key_file, or allow_plaintext where something else encrypts"
+            )
         return self
 
     def tls(self) -> TlsSettings | None:
         """The server's TLS files; None for plaintext."""
         if self.tls_cert_file is None or self.tls_key_file is None:
             return None
-        return TlsSettings(self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file)
+        return TlsSettings(
+            self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file, self.tls_client_names
+        )
 
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)

@@ -1,8 +1,8 @@
 """Metrics for Prometheus, traces for whoever collects them.
 
-Metrics are served on /metrics. Spans always exist, so that log lines carry trace ids; they leave
-the process only if an OTLP endpoint is set. Nothing here may delay a shutdown: a dead collector
-costs `CLOSE_SECONDS_MAX` at most.
+Metrics are served on /metrics, and beside them the readiness on /readyz. Spans always exist, so
+that log lines carry trace ids; they leave the process only if an OTLP endpoint is set. Nothing here
+may delay a shutdown: a dead collector costs `CLOSE_SECONDS_MAX` at most.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
-from svckit.addresses import parse_listen
-from svckit.errors import StartFailed
+from svckit.http import serve_pages
+from svckit.readiness import Readiness
 
 __all__ = ["Telemetry", "current_traceparent", "setup_telemetry"]
 
@@ -56,7 +56,9 @@ class Telemetry:
         self.meter_provider.shutdown()
 
 
-def setup_telemetry(service: str, metrics_listen: str, otlp_endpoint: str = "") -> Telemetry:
+def setup_telemetry(
+    service: str, metrics_listen: str, otlp_endpoint: str = "", readiness: Readiness | None = None
+) -> Telemetry:
     """Start telemetry, once per process.
 
     `metrics_listen` is "host:port" (port 0: any free one) or "" for none, `otlp_endpoint` the gRPC
@@ -74,8 +76,10 @@ def setup_telemetry(service: str, metrics_listen: str, otlp_endpoint: str = "") 
     if otlp_endpoint:
         exporter = OTLPSpanExporter(endpoint=otlp_endpoint, timeout=_EXPORT_SECONDS_MAX)
         tracer_provider.add_span_processor(BatchSpanProcessor(exporter))
-    http_server = _serve_metrics(metrics_listen, registry) if metrics_listen else None
     metrics.set_meter_provider(meter_provider)
+    readiness = readiness or Readiness()
+    readiness.observe(metrics.get_meter("svckit"))
+    http_server = serve_pages(metrics_listen, registry, readiness) if metrics_listen else None
     trace.set_tracer_provider(tracer_provider)
     propagate.set_global_textmap(TraceContextTextMapPropagator())
     return Telemetry(
@@ -91,12 +95,3 @@ def current_traceparent() -> str:
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier)
     return carrier.get("traceparent", "")
-
-
-def _serve_metrics(metrics_listen: str, registry: CollectorRegistry) -> WSGIServer:
-    host, port = parse_listen(metrics_listen)
-    try:
-        server, _ = start_http_server(port, host, registry)
-    except OSError as error:
-        raise StartFailed(f"cannot serve metrics on {metrics_listen}: {error}") from error
-    return server

@@ -1,67 +1,88 @@
-"""TLS from files, for servers and channels.
+"""TLS from files, for servers and channels, renewed without a restart.
 
-A server looks at its files again at each handshake and takes a renewed certificate without a
-restart. A channel reads its files when it is opened.
+A server looks at its files again at each handshake, a channel at each call. What cannot be read, or
+a key that does not belong to its certificate (as between two writes of a renewal), leaves the
+former in use.
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 import grpc
 
 from svckit.errors import StartFailed
 from svckit.log import get_logger
 
-__all__ = ["ClientTls", "TlsSettings"]
+__all__ = ["ClientTls", "Followed", "TlsSettings"]
 
 _log = get_logger(__name__)
+
+Loaded = TypeVar("Loaded")
+
+
+class Followed(Generic[Loaded]):
+    """What is made of files, made anew when one of them changes."""
+
+    def __init__(self, files: tuple[Path, ...], load: Callable[[], Loaded]) -> None:
+        """Load once; raises StartFailed if that is impossible. `load` raises OSError."""
+        self._files = files
+        self._load = load
+        try:
+            self._stamp = self._look()
+            self.now = load()
+            """As the files were when they were last fit for use."""
+        except OSError as error:
+            raise StartFailed(f"cannot read a TLS file: {error}") from error
+
+    def renew(self) -> Loaded | None:
+        """What the files have become; None while they are as they were, or of no use."""
+        try:
+            stamp = self._look()
+            if stamp == self._stamp:
+                return None
+            self._stamp = stamp
+            self.now = self._load()
+        except OSError as error:
+            _log.warning("A TLS file cannot be used; the former stays.", action="tls", error=error)
+            return None
+        _log.info("TLS files have changed and are in use.", action="tls")
+        return self.now
+
+    def _look(self) -> tuple[tuple[int, int], ...]:
+        stats = (file.stat() for file in self._files)
+        return tuple((each.st_mtime_ns, each.st_ino) for each in stats)
 
 
 @dataclass(frozen=True)
 class TlsSettings:
-    """A server's certificate chain and key, PEM. `client_ca_file`: clients need one too."""
+    """A server's certificate chain and key, PEM. `client_ca_file`: clients need one too, and with
+    `client_names` one that bears one of these names.
+    """
 
     cert_file: Path
     key_file: Path
     client_ca_file: Path | None = None
+    client_names: tuple[str, ...] = ()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Credentials that follow the files. Raises StartFailed if one cannot be read."""
-        try:
-            initial = self._load()
-            seen = [self._stamp()]
-        except OSError as error:
-            raise StartFailed(f"cannot read a TLS file: {error}") from error
-
-        def fetch() -> grpc.ServerCertificateConfiguration | None:
-            try:
-                stamp = self._stamp()
-                if stamp == seen[0]:
-                    return None
-                renewed = self._load()
-            except OSError as error:
-                _log.warning("A TLS file cannot be read; the former stays.", error=error)
-                return None
-            seen[0] = stamp
-            return renewed
-
+        """Credentials that follow the files. Raises StartFailed if one cannot be used."""
+        files = Followed(
+            tuple(file for file in (self.cert_file, self.key_file, self.client_ca_file) if file),
+            self._load,
+        )
         # The stubs do not know that None stands for "unchanged".
-        fetcher = cast("Callable[[], grpc.ServerCertificateConfiguration]", fetch)
+        fetcher = cast("Callable[[], grpc.ServerCertificateConfiguration]", files.renew)
         return grpc.dynamic_ssl_server_credentials(
-            initial, fetcher, require_client_authentication=self.client_ca_file is not None
+            files.now, fetcher, require_client_authentication=self.client_ca_file is not None
         )
 
-    def _files(self) -> list[Path]:
-        return [file for file in (self.cert_file, self.key_file, self.client_ca_file) if file]
-
-    def _stamp(self) -> tuple[int, ...]:
-        return tuple(file.stat().st_mtime_ns for file in self._files())
-
     def _load(self) -> grpc.ServerCertificateConfiguration:
+        _check_pair(self.cert_file, self.key_file)
         pair = (self.key_file.read_bytes(), self.cert_file.read_bytes())
         ca = self.client_ca_file.read_bytes() if self.client_ca_file else None
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=ca)
@@ -80,16 +101,36 @@ class ClientTls:
     key_file: Path | None = None
     server_name: str | None = None
 
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Credentials from the files as they are now. Raises StartFailed if one cannot be read."""
-        try:
-            return grpc.ssl_channel_credentials(
-                root_certificates=_read(self.ca_file),
-                private_key=_read(self.key_file),
-                certificate_chain=_read(self.cert_file),
-            )
-        except OSError as error:
-            raise StartFailed(f"cannot read a TLS file: {error}") from error
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that there are."""
+        return tuple(file for file in (self.ca_file, self.cert_file, self.key_file) if file)
+
+    def follow(self) -> Followed[grpc.ChannelCredentials]:
+        """Credentials that follow the files. Raises StartFailed if one cannot be used."""
+        return Followed(self.files, self._load)
+
+    def _load(self) -> grpc.ChannelCredentials:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise StartFailed("a client certificate and its key: give both files or neither")
+        if self.cert_file is not None and self.key_file is not None:
+            _check_pair(self.cert_file, self.key_file)
+        return grpc.ssl_channel_credentials(
+            root_certificates=_read(self.ca_file),
+            private_key=_read(self.key_file),
+            certificate_chain=_read(self.cert_file),
+        )
+
+
+def _check_pair(cert_file: Path, key_file: Path) -> None:
+    """Raises OSError for anything but a certificate and its own key, unencrypted."""
+    cert_file.read_bytes()  # for an error that names the file
+    key_file.read_bytes()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(cert_file, key_file, password=lambda: "")
+    except ssl.SSLError as error:  # an OSError without any file in it
+        raise OSError(f"{cert_file} with the key {key_file}: {error.reason or error}") from error
 
 
 def _read(file: Path | None) -> bytes | None:

@@ -1,12 +1,15 @@
 """Many waiting agents in a process of their own, each with a connection of its own.
 
-`python -m testkit.bench_agents ADDRESS METHOD FIRST COUNT` opens COUNT streams at once, says
-"connected SECONDS REFUSED BROKEN" when each has had its first message, then "event NUMBER MOMENT"
-for every other message that is not a heartbeat, with the moment by the monotonic clock, which all
-processes share. REFUSED is how often one was told when to come back, and did so; BROKEN how often a
-stream ended otherwise before its first message (gRPC cancels some in a crowd), and was opened again
-at once.
-Agent N's token, and the body of its request on the bare server, is "agent-N".
+`python -m testkit.bench_agents ADDRESS METHOD FIRST COUNT [TOKENS_FILE]` opens COUNT streams at
+once, says "connected SECONDS REFUSED BROKEN" when each has had its first message, then "event
+NUMBER MOMENT" for every other message that is not a heartbeat, with the moment by the monotonic
+clock, which all processes share. REFUSED is how often one was told when to come back, and did so;
+BROKEN how often a stream ended otherwise before its first message (gRPC cancels some in a crowd),
+and was opened again at once.
+
+Agent N's token, and the body of its request on the bare server, is "agent-N", or line N of
+TOKENS_FILE. With that file, agents also acknowledge what they are told, and the moment is when that
+was answered: APPLYING and APPLIED at a gateway, two calls at the bare server.
 """
 
 from __future__ import annotations
@@ -14,25 +17,37 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import AsyncExitStack
+from pathlib import Path
 from time import monotonic
 
 import grpc.aio
 
 from svckit.status import read_error
-from testkit.bench_echo import HOLD
-from warmpool.agent.v1.agent_pb2 import WaitForReinitRequest, WaitForReinitResponse
+from testkit.bench_echo import CALL, HOLD
+from warmpool.agent.v1.agent_pb2 import (
+    AcknowledgeReinitRequest,
+    WaitForReinitRequest,
+    WaitForReinitResponse,
+)
+from warmpool.common.v1 import types_pb2
 
 __all__ = ["WAIT"]
 
 WAIT = "/warmpool.agent.v1.AgentService/WaitForReinit"
+ACKNOWLEDGE = "/warmpool.agent.v1.AgentService/AcknowledgeReinit"
+PHASES = (types_pb2.REINIT_PHASE_APPLYING, types_pb2.REINIT_PHASE_APPLIED)
 OPTIONS = (("grpc.use_local_subchannel_pool", 1),)
 CONNECT_SECONDS = 300.0
 
+_Metadata = tuple[tuple[str, str], ...]
+
 
 class _Agents:
-    def __init__(self, method: str, count: int) -> None:
+    def __init__(self, method: str, count: int, tokens: list[str] | None) -> None:
         self._method = method
+        self._is_bare = method == HOLD
         self._left = count
+        self._tokens = tokens
         self.refused = 0
         self.broken = 0
         self.connected = asyncio.Event()
@@ -47,16 +62,11 @@ class _Agents:
 
     async def _try(self, channel: grpc.aio.Channel, number: int) -> float | None:
         """None after a stream that was accepted, else in how many seconds to come again."""
-        token = f"agent-{number}"
-        is_bare = self._method == HOLD
-        request = token.encode() if is_bare else WaitForReinitRequest().SerializeToString()
+        token = f"agent-{number}" if self._tokens is None else self._tokens[number]
+        metadata = (("authorization", f"Bearer {token}"),)
+        request = token.encode() if self._is_bare else WaitForReinitRequest().SerializeToString()
         method: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(self._method)
-        stream = method(
-            request,
-            metadata=(("authorization", f"Bearer {token}"),),
-            timeout=3600,
-            wait_for_ready=True,
-        )
+        stream = method(request, metadata=metadata, timeout=3600, wait_for_ready=True)
         is_first = True
         try:
             async for message in stream:
@@ -65,8 +75,8 @@ class _Agents:
                     self._left -= 1
                     if self._left == 0:
                         self.connected.set()
-                elif is_bare or not WaitForReinitResponse.FromString(message).HasField("heartbeat"):
-                    print(f"event {number} {monotonic():.6f}", flush=True)
+                else:
+                    await self._hear(channel, number, metadata, message)
         except grpc.aio.AioRpcError as error:
             if not is_first:
                 raise
@@ -76,9 +86,24 @@ class _Agents:
             return retry_seconds or 0.0
         return None
 
+    async def _hear(
+        self, channel: grpc.aio.Channel, number: int, metadata: _Metadata, message: bytes
+    ) -> None:
+        frame = None if self._is_bare else WaitForReinitResponse.FromString(message)
+        if frame is not None and frame.HasField("heartbeat"):
+            return
+        if self._tokens is not None:
+            method = CALL if frame is None else ACKNOWLEDGE
+            call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            for phase in PHASES:
+                claim_id = "" if frame is None else frame.reinit.claim_id
+                request = AcknowledgeReinitRequest(claim_id=claim_id, phase=phase)
+                await call(request.SerializeToString(), metadata=metadata, timeout=60)
+        print(f"event {number} {monotonic():.6f}", flush=True)
 
-async def _run(address: str, method: str, first: int, count: int) -> None:
-    agents = _Agents(method, count)
+
+async def _run(address: str, method: str, first: int, count: int, tokens: list[str] | None) -> None:
+    agents = _Agents(method, count, tokens)
     async with AsyncExitStack() as stack:
         channels = [
             await stack.enter_async_context(grpc.aio.insecure_channel(address, options=OPTIONS))
@@ -95,4 +120,5 @@ async def _run(address: str, method: str, first: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_run(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    tokens = Path(sys.argv[5]).read_text().split() if len(sys.argv) > 5 else None
+    asyncio.run(_run(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), tokens))

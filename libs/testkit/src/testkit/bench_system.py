@@ -24,6 +24,7 @@ __all__ = ["BenchSystem", "bench_system", "seed_pool", "seed_template", "seed_us
 
 AGENT_TIMEOUT_SECONDS = 3600  # nobody renews the agents' signs of life here
 PROVISIONER_KEY = "the provisioners' key"
+GATEWAY_KEY = "the gateways' key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class BenchSystem:
     supervisor: Supervisor
     directory: Path
     database_url: str
+    nats_url: str
     address: str
 
     @property
@@ -41,6 +43,22 @@ class BenchSystem:
         pid = self.supervisor.pid_of("reconciler")
         assert pid is not None
         return pid
+
+    async def start_gateway(self) -> str:
+        """Starts a gateway; its address."""
+        port_file = self.directory / "agentgw.port"
+        port = await self.supervisor.start_service(
+            "agentgw",
+            "agentgw",
+            {
+                "WARMPOOL_AGENTGW_PORT_FILE": str(port_file),
+                "WARMPOOL_AGENTGW_RECONCILER_ADDRESS": self.address,
+                "WARMPOOL_AGENTGW_KEY_FILE": str(self.directory.parent / "gateway-key"),
+                "WARMPOOL_AGENTGW_NATS_URL": self.nats_url,
+            },
+            port_file=port_file,
+        )
+        return f"127.0.0.1:{port}"
 
     async def start_echo(self, response_bytes: int) -> str:
         """Starts the floor in a process of its own; its address."""
@@ -69,6 +87,7 @@ async def bench_system(directory: Path) -> AsyncGenerator[BenchSystem]:
     """Starts everything; fsync is on, as in production."""
     postgres, nats = EmbeddedPostgres(directory / "pg"), EmbeddedNats(directory / "nats")
     (directory / "key").write_text(PROVISIONER_KEY)
+    (directory / "gateway-key").write_text(GATEWAY_KEY)
     (directory / "state-key").write_text("s" * 43)
     await postgres.start()
     try:
@@ -85,13 +104,18 @@ async def bench_system(directory: Path) -> AsyncGenerator[BenchSystem]:
                         "WARMPOOL_RECONCILER_NATS_URL": nats.url,
                         "WARMPOOL_RECONCILER_STATE_KEY_FILE": str(directory / "state-key"),
                         "WARMPOOL_RECONCILER_AGENT_TIMEOUT_SECONDS": str(AGENT_TIMEOUT_SECONDS),
+                        "WARMPOOL_RECONCILER_BOOTSTRAP_GATEWAY_KEY_FILE": str(
+                            directory / "gateway-key"
+                        ),
                         "WARMPOOL_RECONCILER_BOOTSTRAP_PROVISIONER_KEY_FILE": str(
                             directory / "key"
                         ),
                     },
                     port_file=port_file,
                 )
-                yield BenchSystem(supervisor, directory / "run", postgres.url, f"127.0.0.1:{port}")
+                yield BenchSystem(
+                    supervisor, directory / "run", postgres.url, nats.url, f"127.0.0.1:{port}"
+                )
         finally:
             await nats.stop()
     finally:

@@ -106,6 +106,8 @@ class FakeAgentGateway(agent_pb2_grpc.AgentServiceServicer):
         """What the next calls end with, by method name."""
         self.tokens: set[str] = set()
         self.waits: list[pb.WaitForReinitRequest] = []
+        self.peers: list[str] = []
+        """The connection of each reinit stream that was opened."""
         self.acks: list[pb.AcknowledgeReinitRequest] = []
         self.lifecycles: list[pb.ReportLifecycleRequest] = []
         self.liveness: list[pb.ReportLivenessRequest] = []
@@ -186,6 +188,7 @@ class FakeAgentGateway(agent_pb2_grpc.AgentServiceServicer):
     ) -> AsyncGenerator[pb.WaitForReinitResponse]:
         """See the contract."""
         await self._fail_if_told("WaitForReinit", context)
+        self.peers.append(context.peer())
         await self._record(self.waits, request)
         self.open_streams += 1
         try:

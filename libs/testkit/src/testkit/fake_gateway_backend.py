@@ -43,6 +43,8 @@ class FakeGatewayBackend(GatewayServiceServicer):
     checks: list[tuple[bytes, ...]] = field(default_factory=list[tuple[bytes, ...]])
     """The hashes of every CheckAgents that was answered or refused, in order."""
     reinits: list[pb.ReinitRecord] = field(default_factory=list[pb.ReinitRecord])
+    reinit_calls: int = 0
+    """How many RecordReinits came, with an effect or not yet."""
     lifecycles: list[pb.RecordLifecycleRequest] = field(
         default_factory=list[pb.RecordLifecycleRequest]
     )
@@ -53,10 +55,13 @@ class FakeGatewayBackend(GatewayServiceServicer):
     _manifests: dict[bytes, pb.AgentManifest] = field(default_factory=dict[bytes, pb.AgentManifest])
     _failure: _Failure | None = None
     _may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    _may_record: asyncio.Event = field(default_factory=asyncio.Event)
+    _may_confirm: asyncio.Event = field(default_factory=asyncio.Event)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def __post_init__(self) -> None:
-        self._may_answer.set()
+        for gate in (self._may_answer, self._may_record, self._may_confirm):
+            gate.set()
 
     def put_agent(self, token: str, check: pb.AgentCheck) -> None:
         """What is known of the agent with this token from now on."""
@@ -78,9 +83,18 @@ class FakeGatewayBackend(GatewayServiceServicer):
         """A CheckAgents reads what it finds and does not answer until `release_answers`."""
         self._may_answer.clear()
 
+    def hold_records(self) -> None:
+        """What a RecordReinits says has no effect until `release_answers`."""
+        self._may_record.clear()
+
+    def hold_confirmations(self) -> None:
+        """What a RecordReinits says has its effect, and is not answered until `release_answers`."""
+        self._may_confirm.clear()
+
     def release_answers(self) -> None:
         """What was held is answered, as it was read."""
-        self._may_answer.set()
+        for gate in (self._may_answer, self._may_record, self._may_confirm):
+            gate.set()
 
     async def until(self, condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
         """Returns when a call has made the condition true; TimeoutError if none does."""
@@ -113,6 +127,9 @@ class FakeGatewayBackend(GatewayServiceServicer):
     ) -> pb.RecordReinitsResponse:
         """Accepts steps of the claim that is known of the agent."""
         await self._enter(context)
+        self.reinit_calls += 1
+        await self._tell()
+        await self._may_record.wait()
         accepted: list[bool] = []
         for record in request.records:
             check = self._agents.get(record.token_hash)
@@ -125,6 +142,7 @@ class FakeGatewayBackend(GatewayServiceServicer):
             accepted.append(is_known)
             self.reinits.append(record)
         await self._tell()
+        await self._may_confirm.wait()
         return pb.RecordReinitsResponse(accepted=accepted)
 
     async def GetManifest(
@@ -181,7 +199,13 @@ class FakeGatewayBackend(GatewayServiceServicer):
 async def fake_gateway_backend() -> AsyncGenerator[FakeGatewayBackend]:
     """Serves one on a free loopback port until the end."""
     backend = FakeGatewayBackend()
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(
+        options=[
+            ("grpc.so_reuseport", 0),
+            # tests probe their connections more often than anybody else
+            ("grpc.http2.min_ping_interval_without_data_ms", 100),
+        ]
+    )
     add_GatewayServiceServicer_to_server(backend, server)
     backend.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()

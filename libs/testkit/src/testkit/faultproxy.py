@@ -1,12 +1,13 @@
 """A TCP proxy that can be told to misbehave, between a client and a real server.
 
-Every fault holds for all connections, present and future, until it is taken back:
+Every fault but `strand` holds for all connections, present and future, until it is taken back:
 
     async with fault_proxy("127.0.0.1:4222") as proxy:
         client = await connect(proxy.address)
         proxy.freeze()          # nothing gets through, nothing is closed: a network partition
         proxy.thaw()
-        proxy.cut()             # every connection is reset
+        proxy.strand()          # what is open is forgotten on the way: half-open, for ever
+    proxy.cut()             # every connection is reset
         proxy.half_close()      # the client reads an end, the server knows nothing of it
         proxy.refuse = True     # who connects now is reset at once
         proxy.delay_seconds = 0.2
@@ -33,6 +34,7 @@ _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 class _Connection:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
+    flowing: asyncio.Event
 
     def reset(self) -> None:
         for writer in (self.client, self.server):
@@ -49,6 +51,7 @@ class FaultProxy:
         self.port = 0
         self.accepted_count = 0
         self.passed_bytes = 0
+        self.taken_bytes = 0  # read from either side, passed on or not
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._connections: set[_Connection] = set()
@@ -70,6 +73,13 @@ class FaultProxy:
     def thaw(self) -> None:
         """Passes on what was held back, and goes on."""
         self._flowing.set()
+
+    def strand(self) -> None:
+        """Passes nothing on any more for those that are connected, and tells neither side, as when
+        something between them forgot the connection. New ones are welcome.
+        """
+        for connection in self._connections:
+            connection.flowing.clear()
 
     def cut(self) -> None:
         """Resets every connection on both sides; new ones are welcome."""
@@ -94,13 +104,16 @@ class FaultProxy:
         except OSError:
             _reset(writer)
             return
-        connection = _Connection(client=writer, server=to_server)
+        flowing = asyncio.Event()
+        flowing.set()
+        connection = _Connection(client=writer, server=to_server, flowing=flowing)
         self._connections.add(connection)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass_on(reader, to_server))
-                group.create_task(self._pass_on(from_server, writer))
+                group.create_task(self._pass_on(reader, to_server, flowing))
+                group.create_task(self._pass_on(from_server, writer, flowing))
         except* (OSError, RuntimeError):  # RuntimeError: written to after it was half-closed
+            await flowing.wait()  # what became of a stranded side, the other never learns
             connection.reset()
         finally:
             self._connections.discard(connection)
@@ -113,15 +126,20 @@ class FaultProxy:
         host, _, port = self.upstream.rpartition(":")
         return await asyncio.open_connection(host, int(port))
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event
+    ) -> None:
         while piece := await reader.read(_CHUNK_BYTES):
+            self.taken_bytes += len(piece)
             if self.delay_seconds:
                 await asyncio.sleep(self.delay_seconds)
             await self._flowing.wait()
+            await flowing.wait()
             writer.write(piece)
             await writer.drain()
             self.passed_bytes += len(piece)
         await self._flowing.wait()
+        await flowing.wait()
         if writer.can_write_eof() and not writer.is_closing():
             writer.write_eof()
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc.aio
-from opentelemetry.metrics import NoOpMeter
+from opentelemetry.metrics import Meter, NoOpMeter
 
 from agentgw.wiring.gateway import Gateway, GatewayPlan
 from bus.api import Bus
@@ -126,31 +126,40 @@ class Site:
 
 @asynccontextmanager
 async def serve_site(
-    backend: FakeGatewayBackend, plan: GatewayPlan = QUIET, *, bus: Bus | None = None
+    backend: FakeGatewayBackend,
+    plan: GatewayPlan = QUIET,
+    *,
+    bus: Bus | None = None,
+    channel: grpc.aio.Channel | None = None,
+    meter: Meter | None = None,
 ) -> AsyncGenerator[Site]:
-    """A gateway that serves, and a client of it, until the end; then it drains."""
+    """A gateway that serves, and a client of it, until the end; then it drains. `channel` is its
+    way to the control plane, if it is not the straight one; it ends with the gateway.
+    """
     bus = bus or MemoryBus()
-    async with open_channel(backend.address, token="the gateway's key") as channel:
+    async with channel or open_channel(backend.address, token="the gateway's key") as channel:
         gateway = Gateway(
             plan,
             bus=bus,
             channel=channel,
-            meter=NoOpMeter("test"),
+            meter=meter or NoOpMeter("test"),
             clock=SystemClock(),
             entropy=SystemEntropy(),
         )
         async with RunGroup() as group:
             port = await gateway.start(group)
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as agents:
-                yield Site(
-                    backend=backend,
-                    bus=bus,
-                    gateway=gateway,
-                    agents=AgentServiceStub(agents),
-                    port=port,
-                )
-            group.stopping.set()
-            await gateway.stop()
+            try:
+                async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as agents:
+                    yield Site(
+                        backend=backend,
+                        bus=bus,
+                        gateway=gateway,
+                        agents=AgentServiceStub(agents),
+                        port=port,
+                    )
+            finally:
+                group.stopping.set()
+                await gateway.stop()
 
 
 async def collect_frames(stream: Stream) -> list[agent_pb2.WaitForReinitResponse]:

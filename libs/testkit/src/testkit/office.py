@@ -19,6 +19,7 @@ from reconciler.loops.hints import BusHints
 from reconciler.rpc.authorizer import TokenAuthorizer
 from reconciler.rpc.creation import Creation
 from reconciler.rpc.lifecycle import LivingWorkspaceServicer
+from reconciler.rpc.notifications import NotificationServicer
 from reconciler.rpc.people import PeopleServicer
 from reconciler.rpc.pools import PoolServicer
 from reconciler.rpc.system import SystemServicer
@@ -27,6 +28,7 @@ from reconciler.store.claims import Claimed, NewIds, Wanted
 from reconciler.store.identity import Identities, ensure_bootstrap
 from reconciler.store.lifecycle import Lifecycles
 from reconciler.store.offers import Offers
+from reconciler.store.quotas import Quotas
 from svckit.auth import hash_token
 from svckit.channel import open_channel
 from svckit.server import GrpcServer
@@ -34,6 +36,7 @@ from svckit.status import RemoteError, read_error
 from svckit.system import new_token
 from testkit.pool_world import PoolWorld
 from warmpool.control.v1 import (
+    notifications_pb2_grpc,
     people_pb2,
     people_pb2_grpc,
     pools_pb2_grpc,
@@ -62,6 +65,7 @@ TRACE = (("traceparent", f"00-{TRACE_ID}-b7ad6b7169203331-01"),)
 class Stubs:
     """What somebody calls."""
 
+    notifications: notifications_pb2_grpc.NotificationServiceStub
     people: people_pb2_grpc.PeopleServiceStub
     pools: pools_pb2_grpc.PoolServiceStub
     system: system_pb2_grpc.SystemServiceStub
@@ -94,8 +98,9 @@ class OneByOne:
 class Office:
     """The installation, and ways to call it as anybody."""
 
-    def __init__(self, world: PoolWorld, stack: AsyncExitStack) -> None:
+    def __init__(self, world: PoolWorld, hints: BusHints, stack: AsyncExitStack) -> None:
         self.world = world
+        self.hints = hints
         self.port = 0
         self._stack = stack
 
@@ -108,6 +113,7 @@ class Office:
         """Stubs that call with a token until the test ends."""
         channel = await self._stack.enter_async_context(open_channel(self.address, token=token))
         return Stubs(
+            notifications=notifications_pb2_grpc.NotificationServiceStub(channel),
             people=people_pb2_grpc.PeopleServiceStub(channel),
             pools=pools_pb2_grpc.PoolServiceStub(channel),
             system=system_pb2_grpc.SystemServiceStub(channel),
@@ -190,10 +196,19 @@ async def serve_office(world: PoolWorld) -> AsyncGenerator[Office]:
     hints, clock, stopping = BusHints(MemoryBus()), world.clock, asyncio.Event()
     offers = Offers(world.workspaces, clock)
     creation = Creation(
-        world.maker, OneByOne(world), world.workspaces, offers, world.pools, hints, clock, new_id
+        world.maker,
+        OneByOne(world),
+        world.workspaces,
+        offers,
+        world.pools,
+        Quotas(world.database),
+        hints,
+        clock,
+        new_id,
     )
     authorizer = TokenAuthorizer(Identities(world.database), clock)
     people = PeopleServicer(world.database, clock, new_id, new_token, authorizer.forget)
+    inboxes = NotificationServicer(world.database, clock, new_id)
     templates = TemplateServicer(world.database, hints, clock, new_id)
     workspaces = LivingWorkspaceServicer(
         creation,
@@ -213,6 +228,7 @@ async def serve_office(world: PoolWorld) -> AsyncGenerator[Office]:
     server = GrpcServer(
         "127.0.0.1:0",
         [
+            lambda s: notifications_pb2_grpc.add_NotificationServiceServicer_to_server(inboxes, s),
             lambda s: people_pb2_grpc.add_PeopleServiceServicer_to_server(people, s),
             lambda s: pools_pb2_grpc.add_PoolServiceServicer_to_server(pools, s),
             lambda s: system_pb2_grpc.add_SystemServiceServicer_to_server(system, s),
@@ -222,7 +238,7 @@ async def serve_office(world: PoolWorld) -> AsyncGenerator[Office]:
         authorizer,
     )
     async with AsyncExitStack() as stack:
-        office = Office(world, stack)
+        office = Office(world, hints, stack)
         office.port = await server.start()
         try:
             yield office

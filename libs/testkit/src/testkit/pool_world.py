@@ -35,7 +35,7 @@ from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
 from testkit.clock import SettableClock
 
-__all__ = ["PoolWorld", "RecordedHints", "new_ids", "token_hash"]
+__all__ = ["AGENT_TIMEOUT", "PoolWorld", "RecordedHints", "new_ids", "token_hash"]
 
 AGENT_TIMEOUT = timedelta(seconds=60)
 

@@ -8,15 +8,18 @@ find is found within a test. Templates are for the process provisioner.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 from uuid import uuid4
 
-from embedded import Supervisor, find_free_port
+from embedded import EmbeddedPostgres, Supervisor, find_free_port
 from provisionerd.process.host import carriers_of, signal_all, start_agent
 from svckit.system import SystemClock
 from testkit.eventually import eventually
@@ -37,7 +40,7 @@ from warmpool_cli.local.environment import LocalSettings
 from warmpool_cli.local.layout import Layout
 from warmpool_cli.local.system import run_local_system
 
-__all__ = ["SWEEP_SECONDS", "RunningSystem", "run_system"]
+__all__ = ["SHORT_PAUSES", "SWEEP_SECONDS", "RunningSystem", "run_system"]
 
 SWEEP_SECONDS = 2.0
 """How often the gateway looks at every waiting agent, whether or not it was told anything."""
@@ -45,7 +48,7 @@ CALL_SECONDS = 20.0
 IMPORT_SECONDS = 30.0
 RUNS_FILE = "runs.log"
 
-_SHORT_PAUSES: Mapping[str, Mapping[str, str]] = {
+SHORT_PAUSES: Mapping[str, Mapping[str, str]] = {
     "reconciler": {
         "WARMPOOL_RECONCILER_RECONCILE_TICK_SECONDS": "1",
         "WARMPOOL_RECONCILER_AGENT_TIMEOUT_SECONDS": "10",
@@ -73,6 +76,7 @@ class RunningSystem:
     client: Client
     supervisor: Supervisor
     nats: OwnNats
+    postgres: EmbeddedPostgres
     claimed: list[str] = field(default_factory=list[str])
     """Every workspace that `claim` got out of a pool."""
 
@@ -105,6 +109,16 @@ class RunningSystem:
     def service_log(self, name: str) -> str:
         """What a service has written."""
         return self.supervisor.log_path(name).read_text(errors="replace")
+
+    def readiness(self, name: str) -> tuple[int, str]:
+        """The page at a service's /readyz, and its HTTP status."""
+        lines = [json.loads(line) for line in self.service_log(name).splitlines()]
+        port = [line["port"] for line in lines if line["message"] == "Metrics are served."][-1]
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=CALL_SECONDS) as page:
+                return page.status, page.read().decode()
+        except HTTPError as error:
+            return error.code, error.read().decode()
 
     # --- Templates and pools -------------------------------------------------------------------
 
@@ -234,7 +248,7 @@ async def run_system(
     Leave and enter it on the main thread and in one event loop: the supervisor's timers live there.
     """
     layout = Layout(directory)
-    settings = LocalSettings(port=find_free_port(), agent_port=find_free_port(), metrics=False)
+    settings = LocalSettings(port=find_free_port(), agent_port=find_free_port())
     async with run_local_system(
         layout,
         settings,
@@ -243,7 +257,7 @@ async def run_system(
         report=lambda _step, _seconds: None,
         note=lambda _line: None,
         service_environ={
-            name: {**_SHORT_PAUSES.get(name, {}), **(extra or {}).get(name, {})}
+            name: {**SHORT_PAUSES.get(name, {}), **(extra or {}).get(name, {})}
             for name in ("reconciler", "provisionerd", "agentgw")
         },
     ) as local:
@@ -253,4 +267,5 @@ async def run_system(
             client=local.client,
             supervisor=local.supervisor,
             nats=OwnNats(local.nats),
+            postgres=local.postgres,
         )

@@ -69,6 +69,14 @@ async def test_an_owner_sets_and_sees_a_lifecycle(office: Office) -> None:
         next_start_at=later(world, 7.5),
     )
 
+    details = {"autostart": "30 8 * * *", "timezone": "Europe/Berlin", "ttl_seconds": 3600}
+    (entry,) = await office.audit("workspace.lifecycle")
+    assert (entry["actor"], entry["target"]) == ("admin", ("workspace", workspace.id))
+    assert entry["details"] == {"name": workspace.name, "dormant": None} | details
+    same = pb.SetWorkspaceLifecycleRequest(workspace_id=workspace.id, ttl_seconds=3600)
+    await owner.SetWorkspaceLifecycle(same)
+    assert len(await office.audit("workspace.lifecycle")) == 1  # that changed nothing
+
     world.clock.advance(600)
     bumped = await owner.BumpWorkspace(pb.BumpWorkspaceRequest(workspace_id=workspace.id))
     assert bumped.workspace.lifecycle.deadline_at == later(world, 2)

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from reconciler.core.audit import Actor
 from reconciler.core.imports import to_rows
 from reconciler.core.lifecycle import LifecycleChange
 from reconciler.core.templates import ImportedParameter
@@ -37,7 +38,9 @@ def make_loop(world: PoolWorld, hints: RecordedHints | None = None) -> Lifecycle
 
 
 async def set_lifecycle(world: PoolWorld, workspace_id: UUID, **change: Any) -> None:
-    await world.lifecycles.change(workspace_id, LifecycleChange(**change), world.clock.now())
+    actor = Actor(user_id=world.ada, audit_id=uuid4())
+    now = world.clock.now()
+    await world.lifecycles.change(workspace_id, LifecycleChange(**change), actor, now)
 
 
 async def a_persons_build(world: PoolWorld, workspace_id: UUID, transition: str) -> None:
@@ -129,6 +132,17 @@ async def test_an_unused_workspace_rests_stops_and_goes(world: PoolWorld) -> Non
     world.clock.advance(3600)
     assert await loop.run_once() == LifecyclePass(deleted=1)
     assert (await latest(world, workspace_id))[:2] == ("delete", "autodelete")
+    assert await world.fetch(
+        "SELECT actor_id, target_id, details->>'owner' AS owner, details->>'reason' AS reason"
+        " FROM audit_log WHERE action = 'workspace.delete'"
+    ) == [
+        {
+            "actor_id": None,  # the system itself
+            "target_id": str(workspace_id),
+            "owner": "ada",
+            "reason": "autodelete",
+        }
+    ]
     await world.complete(await world.acquire())
     view = await world.workspaces.get(workspace_id, world.clock.now())
     assert view.deleted_at == world.clock.now()

@@ -85,6 +85,7 @@ async def test_the_documented_examples_run_as_they_stand(
         "token.revoke",
         "organization.create",
         "member.add",
+        "organization.set_quota",
         "key.create",
         "key.revoke",
         "member.remove",
@@ -155,6 +156,8 @@ REFUSALS = [
     ("token create x --lifetime 366d", 2, "a year"),
     ("org members mars", 5, 'no organization "mars"'),
     ("org remove default ada", 5, "does not belong"),
+    ("org quota default many", 2, "neither a number nor none"),
+    ("org quota default 100001", 2, "allowed is 0 to 100000"),
     ("key create x --kind teapot", 2, '"provisioner" or "gateway"'),
     ("key create x --kind gateway --tag a=b", 2, "leave it empty"),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.identity import SYSTEM_USER_ID
-from testkit.office import Office, code_of, refused
+from testkit.office import TRACE, TRACE_ID, Office, code_of, refused
 from warmpool.control.v1 import people_pb2
 from warmpool.control.v1 import workspaces_pb2 as pb
 
@@ -38,11 +38,26 @@ async def test_a_claim_counts_as_the_claimants_job_and_never_the_pools(office: O
 
 async def test_an_empty_pool_is_said_and_the_workspace_is_built_cold(office: Office) -> None:
     grace = await office.join("grace")
-    answer = await grace.workspaces.CreateWorkspace(create(name="mine"))
+    answer = await grace.workspaces.CreateWorkspace(create(name="mine"), metadata=TRACE)
     assert (answer.warm, answer.pool_miss) == (False, pb.POOL_MISS_EMPTY)
     assert answer.pool_miss_message
+    assert await office.audit("workspace.create", "workspace.claim") == [
+        {
+            "actor": "grace",
+            "action": "workspace.create",
+            "target": ("workspace", answer.workspace.id),
+            "details": {
+                "name": "mine",
+                "owner_id": str(await office.user_id("grace")),
+                "template_id": str(office.world.template_id),
+                "pool_miss": "empty",
+            },
+            "trace_id": TRACE_ID,
+        }
+    ]
     again = await refused(grace.workspaces.CreateWorkspace(create(name="mine")))
     assert (again.code.name, again.reason) == ("ALREADY_EXISTS", "NAME_TAKEN")
+    assert len(await office.audit("workspace.create")) == 1
 
 
 async def test_an_owner_makes_one_for_a_member_who_then_may_use_it(office: Office) -> None:

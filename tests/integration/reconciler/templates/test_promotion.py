@@ -33,7 +33,8 @@ async def test_promotion_moves_the_pools_and_is_audited_once(plane: Plane) -> No
     assert [reason for _, reason in plane.hints.pools] == ["promoted", "promoted"]
     assert await plane.fetch(
         "SELECT u.username, a.action, a.target_kind, a.target_id, a.organization_id, a.details"
-        " FROM audit_log a JOIN users u ON u.id = a.actor_id ORDER BY a.happened_at"
+        " FROM audit_log a JOIN users u ON u.id = a.actor_id WHERE a.action = 'template.promote'"
+        " ORDER BY a.happened_at"
     ) == [
         {
             "username": username,

@@ -65,6 +65,23 @@ async def test_a_push_is_a_version_whose_import_waits_in_the_queue(plane: Plane)
         {"sha256": hashlib.sha256(ARCHIVE).digest(), "content": ARCHIVE}
     ]
     assert plane.hints.jobs == [(DEFAULT_ORGANIZATION_ID, UUID(version.job_id), "terraform")]
+    assert await plane.fetch(
+        "SELECT u.username, a.action, a.target_id, a.organization_id, a.details"
+        " FROM audit_log a JOIN users u ON u.id = a.actor_id"
+    ) == [
+        {
+            "username": "admin",
+            "action": "template.push",
+            "target_id": pushed.template.id,
+            "organization_id": DEFAULT_ORGANIZATION_ID,
+            "details": {
+                "template": "docker",
+                "version": "v1",
+                "version_id": version.id,
+                "promote": True,
+            },
+        }
+    ]
 
 
 async def test_an_import_fills_the_version_and_makes_it_active(plane: Plane) -> None:

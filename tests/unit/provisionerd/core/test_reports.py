@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provisionerd.core.errors import (
+    ControlPlaneRefused,
     ParameterInvalid,
     ProvisionCanceled,
     ProvisionError,
@@ -96,6 +97,18 @@ def test_the_report_of_an_end(
 ) -> None:
     assert decide_report(end, superseded=False, canceled=canceled, draining=draining) == report
     assert decide_report(end, superseded=True, canceled=canceled, draining=draining) == NOTHING
+
+
+def test_what_the_control_plane_says_is_passed_on() -> None:
+    end = raised(ControlPlaneRefused("FAILED_PRECONDITION", "no key opens the tfstate"))
+
+    report = decide_report(end, superseded=False, canceled=False, draining=False)
+
+    assert report == JobFailure(
+        error="the control plane refused: no key opens the tfstate",
+        reason="INTERNAL",
+        retryable=True,
+    )
 
 
 def test_a_tfstate_that_is_nowhere_comes_before_everything_but_silence() -> None:

@@ -150,6 +150,18 @@ CASES: dict[str, tuple[TemplatePolicy, WorkspaceFacts, Action | None]] = {
         replace(STOPPED, transition="delete", job_status="failed", dormant_at=NOW, deleting_at=NOW),
         None,
     ),
+    "it has been deleted": (
+        KEEP,
+        replace(
+            STOPPED,
+            transition="delete",
+            job_status="succeeded",
+            used_at=PAST,
+            dormant_at=NOW,
+            deleting_at=NOW,
+        ),
+        None,
+    ),
     "its deletion failed an hour ago": (
         KEEP,
         replace(

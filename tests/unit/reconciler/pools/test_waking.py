@@ -132,10 +132,10 @@ def test_a_claim_step_belongs_to_the_span_in_which_it_ended(pool: Pool) -> None:
     spans = [(20, 9), (9, 5), (5, 0), (20, 0)]
     steps = [
         [
-            (step.step, step.seconds)
+            (step.step, step.seconds, step.since_requested_seconds)
             for step in find_claim_steps(moments, after=pool.ago(after), until=pool.ago(until))
         ]
         for after, until in spans
     ]
-    claimed, built = ("claimed", 1.0), ("built", 4.0)
+    claimed, built = ("claimed", 1.0, 1.0), ("built", 4.0, 5.0)
     assert steps == [[claimed], [built], [], [claimed, built]]

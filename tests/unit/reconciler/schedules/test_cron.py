@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.schedules.cron import parse_cron
 from reconciler.core.schedules.errors import ScheduleInvalid
-
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-_WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+from testkit.cron_twin import MONTHS, WEEKDAYS, matches_minute
 
 
 def _bits(*values: int) -> int:
@@ -109,8 +107,8 @@ def _fields(draw: st.DrawFn, low: int, high: int, names: list[str]) -> str:
 expressions = st.tuples(
     _fields(0, 23, []),
     _fields(1, 28, []),
-    _fields(1, 12, _MONTHS),
-    _fields(0, 6, _WEEKDAYS),
+    _fields(1, 12, MONTHS),
+    _fields(0, 6, WEEKDAYS),
 ).map(lambda fields: "* " + " ".join(fields))
 
 
@@ -119,35 +117,9 @@ moments = st.integers(0, 20 * 366 * 24 * 60).map(
 )
 
 
-def _matches_field(text: str, value: int, low: int, names: list[str]) -> bool:
-    """The dumb twin: reads the text anew for every value."""
-    for part in text.split(","):
-        span, _, step = part.partition("/")
-        if span == "*":
-            return True
-        first, _, last = span.partition("-")
-        start = names.index(first) + low if first in names else int(first)
-        stop = int(last) if last else start
-        if start <= value <= stop and (value - start) % int(step or 1) == 0:
-            return True
-    return False
-
-
-def _matches_minute(expression: str, moment: datetime) -> bool:
-    _, hours, days, months, weekdays = expression.split()
-    by_day = _matches_field(days, moment.day, 1, [])
-    by_weekday = _matches_field(weekdays, (moment.weekday() + 1) % 7, 0, _WEEKDAYS)
-    is_either = "*" not in days and "*" not in weekdays
-    return (
-        _matches_field(hours, moment.hour, 0, [])
-        and _matches_field(months, moment.month, 1, _MONTHS)
-        and ((by_day or by_weekday) if is_either else (by_day and by_weekday))
-    )
-
-
 @given(expressions, moments)
 def test_agrees_with_a_matcher_that_reads_the_text_anew(expression: str, moment: datetime) -> None:
-    assert parse_cron(expression).matches(moment) == _matches_minute(expression, moment)
+    assert parse_cron(expression).matches(moment) == matches_minute(expression, moment)
 
 
 @given(expressions)

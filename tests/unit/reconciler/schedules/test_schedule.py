@@ -1,8 +1,11 @@
 """Which schedule is open, to the second, in the preset's time zone."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reconciler.core.schedules import (
     Schedule,
@@ -12,6 +15,7 @@ from reconciler.core.schedules import (
     parse_schedule,
     parse_timezone,
 )
+from testkit.cron_twin import matches_minute
 
 _BERLIN = parse_timezone("Europe/Berlin")
 _UTC = parse_timezone("")
@@ -80,3 +84,45 @@ def test_an_unknown_time_zone_is_refused(name: str) -> None:
 def test_an_impossible_size_is_refused(instances: int) -> None:
     with pytest.raises(ScheduleInvalid, match=r"instances is .*; allowed is 0 to 1000"):
         parse_schedule("* * * * *", instances)
+
+
+_ZONES = ["UTC", "Europe/Berlin", "America/Santiago", "Australia/Lord_Howe", "Asia/Kathmandu"]
+_CLOCK_CHANGES = [
+    datetime(2027, 3, 28, 1, tzinfo=UTC),  # Berlin, forward
+    datetime(2027, 10, 31, 1, tzinfo=UTC),  # Berlin, back
+    datetime(2027, 4, 3, 15, tzinfo=UTC),  # Lord Howe, back by half an hour
+    datetime(2027, 4, 4, 3, tzinfo=UTC),  # Santiago, back at midnight
+    datetime(2027, 9, 5, 4, tzinfo=UTC),  # Santiago, forward at midnight
+    datetime(2027, 10, 2, 15, 30, tzinfo=UTC),  # Lord Howe, forward by half an hour
+]
+
+
+@st.composite
+def _expressions(draw: st.DrawFn) -> str:
+    first = draw(st.integers(0, 23))
+    hours = draw(st.sampled_from(["*", f"{first}", f"{first}-{draw(st.integers(first, 23))}"]))
+    day, weekday = draw(st.integers(1, 31)), draw(st.integers(0, 6))
+    month = draw(st.sampled_from(["*", "3-4", "9-11", "jan,oct"]))
+    days, weekdays = draw(
+        st.sampled_from([("*", "*"), (str(day), "*"), ("*", str(weekday)), (str(day), "1-5")])
+    )
+    if month == "3-4" and days == "31":
+        days = "30"
+    return f"* {hours} {days} {month} {weekdays}"
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.tuples(_expressions(), st.integers(1, 9)), max_size=3),
+    st.sampled_from(_ZONES),
+    st.sampled_from(_CLOCK_CHANGES),
+    st.integers(-2 * 24 * 3600, 2 * 24 * 3600),
+)
+def test_the_size_is_that_of_the_first_expression_which_matches_the_minute_on_the_wall(
+    rows: list[tuple[str, int]], zone_name: str, change: datetime, seconds: int
+) -> None:
+    moment, zone = change + _SECOND * seconds, parse_timezone(zone_name)
+    on_the_wall = moment.astimezone(ZoneInfo(zone_name)).replace(tzinfo=None)
+    expected = next((size for cron, size in rows if matches_minute(cron, on_the_wall)), 0)
+    schedules = [parse_schedule(cron, size) for cron, size in rows]
+    assert desired_size(schedules, zone, 0, moment) == expected

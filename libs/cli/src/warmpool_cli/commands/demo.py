@@ -12,6 +12,7 @@ import typer
 
 from embedded import find_free_port
 from svckit.system import new_id
+from warmpool_cli.bluegreen.exercise import Exercise, run_exercise
 from warmpool_cli.connection import STATE_DIRECTORY
 from warmpool_cli.demo.example import ProvisionerChoice, choose_example
 from warmpool_cli.demo.gateway import SupervisedGateway
@@ -32,6 +33,17 @@ _Terraform = Annotated[
     str, typer.Option("--terraform", metavar="PATH", help="terraform or tofu; else by PATH.")
 ]
 _Keep = Annotated[bool, typer.Option("--keep", help="Leave its directory for a look.")]
+_BlueGreen = Annotated[
+    bool,
+    typer.Option("--bluegreen", help="Replace every service under load instead, and count."),
+]
+_Agents = Annotated[
+    int, typer.Option("--agents", min=1, max=2000, help="With --bluegreen: how many wait.")
+]
+_Claims = Annotated[
+    float,
+    typer.Option("--claims", min=0.1, max=50, help="With --bluegreen: how many a second."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,8 +56,14 @@ async def demo(
     provisioner: _Provisioner = ProvisionerChoice.AUTO,
     terraform: _Terraform = "",
     keep: _Keep = False,
+    bluegreen: _BlueGreen = False,
+    agents: _Agents = 500,
+    claims: _Claims = 4.0,
 ) -> None:
     """Show the main job on a system of its own, with a crash in the middle, then clean up."""
+    if bluegreen:
+        await _bluegreen(call, keep=keep, agents=agents, claims_per_second=claims)
+        return
     example = choose_example(provisioner, terraform, call.environ, call.directory)
     teller = Teller(call.output, call.clock)
     teller.event(
@@ -88,6 +106,29 @@ async def demo(
         except BaseException:
             call.output.say("stopped; cleaned up", style="yellow")
             raise
+    _say_done(teller, keep=keep)
+
+
+async def _bluegreen(
+    call: Invocation, *, keep: bool, agents: int, claims_per_second: float
+) -> None:
+    teller = Teller(call.output, call.clock)
+    with _own_directory(call, keep=keep) as root:
+        teller.output.say(f"   everything it makes is in {root}")
+        await run_exercise(
+            Exercise(
+                root=root,
+                teller=teller,
+                clock=call.clock,
+                environ=call.environ,
+                agents=agents,
+                claims_per_second=claims_per_second,
+            )
+        )
+    _say_done(teller, keep=keep)
+
+
+def _say_done(teller: Teller, *, keep: bool) -> None:
     teller.event(
         "done",
         f"done in {teller.elapsed_seconds:.1f} s; every process is stopped"

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from warmpool_cli.checks.certificates import look_at_certificates
 from warmpool_cli.checks.finding import Finding, Verdict
 from warmpool_cli.checks.machine import look_at_machine
 from warmpool_cli.checks.remote import look_at_system
@@ -36,6 +37,7 @@ async def doctor(call: Invocation) -> None:
             Finding(name="connection", verdict=Verdict.WARN, message=error.cause, fix=error.fix)
         )
     else:
+        findings.extend(await look_at_certificates(connection, call.clock.now()))
         findings.extend(
             await look_at_system(connection, call.clock.now(), installed_version("warmpool-cli"))
         )

@@ -1,4 +1,4 @@
-"""org create, list, members, add, remove."""
+"""org create, list, quota, members, add, remove."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from warmpool.control.v1.people_pb2 import (
     ListOrganizationsRequest,
     RemoveMemberRequest,
     SetMemberRequest,
+    SetOrganizationQuotaRequest,
 )
 from warmpool_cli.client import CALL_TIMEOUT_SECONDS
+from warmpool_cli.errors import UsageInvalid
 from warmpool_cli.invocation import Invocation, add_command
 from warmpool_cli.output import as_json
 from warmpool_cli.render.people import members_table, organizations_table
@@ -29,6 +31,9 @@ _Roles = Annotated[
     list[str] | None,
     typer.Option("--role", metavar="ROLE", help='"organization-admin"; else just a member.'),
 ]
+_Limit = Annotated[
+    str, typer.Argument(metavar="N|none", help='How many each person may have, or "none".')
+]
 _System = Annotated[bool, typer.Option("--system", help="Also the system user.")]
 
 
@@ -37,6 +42,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Organizations and who belongs to them.", no_args_is_help=True)
     add_command(group, "create")(create)
     add_command(group, "list")(list_organizations)
+    add_command(group, "quota")(quota)
     add_command(group, "members")(members)
     add_command(group, "add")(add)
     add_command(group, "remove")(remove)
@@ -61,6 +67,19 @@ async def list_organizations(call: Invocation) -> None:
         )
     call.output.document(as_json(answer))
     call.output.draw(organizations_table(answer.organizations, call.clock.now()))
+
+
+async def quota(call: Invocation, name: _Name, limit: _Limit) -> None:
+    """Limit how many workspaces each person may have in an organization."""
+    if limit != "none" and not limit.isdecimal():
+        raise UsageInvalid(f"{limit!r} is neither a number nor none", "give 0 or more, or none")
+    request = SetOrganizationQuotaRequest(organization=name)
+    if limit != "none":
+        request.workspaces_per_user_max = min(int(limit), 2**31 - 1)
+    async with call.client() as client:
+        answer = await client.people.SetOrganizationQuota(request, timeout=CALL_TIMEOUT_SECONDS)
+    call.output.document(as_json(answer.organization))
+    call.output.draw(organizations_table([answer.organization], call.clock.now()))
 
 
 async def members(call: Invocation, name: _Default = "", system: _System = False) -> None:

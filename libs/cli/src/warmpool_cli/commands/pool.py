@@ -1,4 +1,4 @@
-"""pool list, pause, resume, invalidate."""
+"""pool list, show, pause, resume, invalidate."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from warmpool.control.v1.pools_pb2 import (
     WatchPoolsRequest,
     WatchPoolsResponse,
 )
+from warmpool.control.v1.workspaces_pb2 import ListWorkspacesRequest, Workspace
 from warmpool_cli.client import CALL_TIMEOUT_SECONDS, Client
+from warmpool_cli.errors import NotFound
 from warmpool_cli.flows.streams import Patience, read_stream
 from warmpool_cli.invocation import Invocation, add_command
 from warmpool_cli.output import as_json
-from warmpool_cli.render.tables import pool_state, pools_table, unready
+from warmpool_cli.render.pool import members_table, pool_facts, stopped_pools
+from warmpool_cli.render.tables import facts_table, pool_state, pools_table, unready
 from warmpool_cli.render.words import counted
 
 __all__ = ["register"]
@@ -38,6 +41,7 @@ _Template = Annotated[str, typer.Argument(metavar="[TEMPLATE]", help="Empty mean
 _Preset = Annotated[
     str, typer.Argument(metavar="[PRESET]", help="Empty means all of the template.")
 ]
+_PresetOrAll = Annotated[str, typer.Argument(metavar="[PRESET]", help="Empty means all of them.")]
 _RequiredTemplate = Annotated[str, typer.Argument(metavar="TEMPLATE", help="Template name.")]
 
 PAUSED_NOTE = "Reconciliation is paused: nothing is created or deleted. Go on: warmpool pool resume"
@@ -47,6 +51,7 @@ def register(app: typer.Typer) -> None:
     """Adds the group."""
     group = typer.Typer(help="Show and steer what is kept warm.", no_args_is_help=True)
     add_command(group, "list")(list_pools)
+    add_command(group, "show")(show)
     add_command(group, "pause")(pause)
     add_command(group, "resume")(resume)
     add_command(group, "invalidate")(invalidate)
@@ -71,8 +76,39 @@ async def list_pools(
         call.output.say(f"No pools{of}. A template's preset with prebuilds makes one.")
     else:
         call.output.draw(pools_table(answer.pools, call.clock.now()))
+    for line in stopped_pools(answer.pools, call.clock.now()):
+        call.output.say(line, style="yellow")
     if answer.reconciliation_paused:
         call.output.say(PAUSED_NOTE, style="yellow")
+
+
+async def show(call: Invocation, template: _RequiredTemplate, preset: _PresetOrAll = "") -> None:
+    """Show pools in full: why they are not full, and every member, failed ones included."""
+    async with call.client() as client:
+        answer = await client.pools.ListPools(
+            ListPoolsRequest(template=template), timeout=CALL_TIMEOUT_SECONDS
+        )
+        pools = [pool for pool in answer.pools if preset in ("", pool.preset_name)]
+        members = await _list_members(client, template) if pools else []
+    if not pools:
+        named = f" {preset}" if preset else ""
+        raise NotFound(f"template {template} has no pool{named}", "see: warmpool pool list")
+    of = {pool.preset_id: [m for m in members if _is_of(m, pool)] for pool in pools}
+    call.output.document(
+        {
+            "pools": [
+                {**as_json(pool), "members": [as_json(m) for m in of[pool.preset_id]]}
+                for pool in pools
+            ],
+            "reconciliation_paused": answer.reconciliation_paused,
+        }
+    )
+    now = call.clock.now()
+    for pool in pools:
+        facts = pool_facts(pool, now, is_all_paused=answer.reconciliation_paused)
+        call.output.draw(facts_table(facts))
+        if of[pool.preset_id]:
+            call.output.draw(members_table(of[pool.preset_id], now))
 
 
 async def pause(call: Invocation, template: _Template = "", preset: _Preset = "") -> None:
@@ -93,6 +129,29 @@ async def invalidate(call: Invocation, template: _RequiredTemplate, preset: _Pre
         )
     call.output.document(as_json(answer))
     call.output.say(f"{counted(answer.invalidated, 'prebuild')} will be replaced")
+
+
+async def _list_members(client: Client, template: str) -> list[Workspace]:
+    found: list[Workspace] = []
+    token = ""
+    while True:
+        answer = await client.workspaces.ListWorkspaces(
+            ListWorkspacesRequest(
+                owner="*", template=template, include_system=True, page_size=500, page_token=token
+            ),
+            timeout=CALL_TIMEOUT_SECONDS,
+        )
+        found.extend(each for each in answer.workspaces if each.is_prebuild)
+        token = answer.next_page_token
+        if not token:
+            return found
+
+
+def _is_of(member: Workspace, pool: Pool) -> bool:
+    return (member.preset_name, member.latest_build.template_version_name) == (
+        pool.preset_name,
+        pool.version_name,
+    )
 
 
 async def _set_paused(call: Invocation, template: str, preset: str, *, paused: bool) -> None:

@@ -57,11 +57,14 @@ def tokens_table(tokens: Iterable[Token], now: datetime) -> Table:
 def organizations_table(organizations: Iterable[Organization], now: datetime) -> Table:
     """One line an organization."""
     return plain_table(
-        ("organization", "default", "added"),
+        ("organization", "default", "quota", "added"),
         (
             (
                 organization.name,
                 "yes" if organization.is_default else "",
+                str(organization.workspaces_per_user_max)
+                if organization.HasField("workspaces_per_user_max")
+                else "none",
                 since(organization.created_at, now),
             )
             for organization in organizations

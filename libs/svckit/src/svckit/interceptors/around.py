@@ -1,4 +1,4 @@
-"""Surrounds the handlers of all four arities with one async context manager.
+"""Surrounds the handlers of all four arities with async context managers.
 
 A concern is a function from a call to an async context manager: it is
 entered before the handler and left after it, also when the handler fails or the call is cancelled.
@@ -9,7 +9,7 @@ cancelled while its peer reads slowly unwind at once, in its own task, through e
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
@@ -27,7 +27,7 @@ _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _EXEMPT_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Call:
     """One call: its method ("/package.Service/Method"), context, and if both sides send one
     message.
@@ -45,13 +45,18 @@ class Call:
 
 Around = Callable[[Call], AbstractAsyncContextManager[None]]
 
+_Act: TypeAlias = Callable[[Any, Call], Awaitable[Any]]
+
 
 class AroundInterceptor(grpc.aio.ServerInterceptor):
-    """Puts a concern around every call."""
+    """Puts concerns around every call, the first outermost. One interceptor for all of them, and
+    each method's handler surrounded once: gRPC asks interceptors anew for every call.
+    """
 
-    def __init__(self, around: Around) -> None:
-        """Surround with `around`."""
-        self._around = around
+    def __init__(self, *arounds: Around) -> None:
+        """Surround with `arounds`."""
+        self._arounds = arounds
+        self._surrounded: dict[str, tuple[_Handler, _Handler]] = {}
 
     async def intercept_service(
         self,
@@ -62,10 +67,15 @@ class AroundInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        return _surround(handler, self._around, handler_call_details.method)
+        method = handler_call_details.method
+        bare, surrounded = self._surrounded.get(method, (None, None))
+        if surrounded is None or bare is not handler:
+            surrounded = _surround(handler, self._arounds, method)
+            self._surrounded[method] = (handler, surrounded)
+        return surrounded
 
 
-def _surround(handler: _Handler, around: Around, method: str) -> _Handler:
+def _surround(handler: _Handler, arounds: Sequence[Around], method: str) -> _Handler:
     chosen: Any = (
         handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     )
@@ -73,20 +83,25 @@ def _surround(handler: _Handler, around: Around, method: str) -> _Handler:
     behaviour: Callable[[Any, Context], Any] = chosen
     unary = not (handler.request_streaming or handler.response_streaming)
 
-    async def respond(request: Any, context: Context) -> Any:
-        async with around(Call(method, context, unary)):
-            return await behaviour(request, context)
+    async def respond(request: Any, call: Call) -> Any:
+        return await behaviour(request, call.context)
 
-    async def stream(request: Any, context: Context) -> None:
-        async with around(Call(method, context, unary)):
-            responses = behaviour(request, context)
-            if inspect.isawaitable(responses):
-                await responses
-                return
-            generator = cast("AsyncGenerator[Any]", responses)
-            async with aclosing(generator):
-                async for response in generator:
-                    await context.write(response)
+    async def stream(request: Any, call: Call) -> None:
+        responses = behaviour(request, call.context)
+        if inspect.isawaitable(responses):
+            await responses
+            return
+        generator = cast("AsyncGenerator[Any]", responses)
+        async with aclosing(generator):
+            async for response in generator:
+                await call.context.write(response)
+
+    act: _Act = stream if handler.response_streaming else respond
+    for around in reversed(arounds):
+        act = _put_around(act, around)
+
+    async def serve(request: Any, context: Context) -> Any:
+        return await act(request, Call(method, context, unary))
 
     make: Any
     if handler.request_streaming:
@@ -102,8 +117,16 @@ def _surround(handler: _Handler, around: Around, method: str) -> _Handler:
             else grpc.unary_unary_rpc_method_handler
         )
     surrounded: _Handler = make(
-        stream if handler.response_streaming else respond,
+        serve,
         request_deserializer=handler.request_deserializer,
         response_serializer=handler.response_serializer,
     )
+    return surrounded
+
+
+def _put_around(act: _Act, around: Around) -> _Act:
+    async def surrounded(request: Any, call: Call) -> Any:
+        async with around(call):
+            return await act(request, call)
+
     return surrounded

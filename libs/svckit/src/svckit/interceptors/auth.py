@@ -17,16 +17,16 @@ from svckit.auth import (
     permission_of,
 )
 from svckit.errors import PermissionDenied
-from svckit.interceptors.around import AroundInterceptor, Call
+from svckit.interceptors.around import Around, Call
 from svckit.log import get_logger
 
-__all__ = ["auth_interceptor"]
+__all__ = ["authorize_calls"]
 
 _log = get_logger(__name__)
 
 
-def auth_interceptor(authorizer: Authorizer) -> AroundInterceptor:
-    """The interceptor that asks `authorizer` and sets `current_principal` for the handler, and
+def authorize_calls(authorizer: Authorizer) -> Around:
+    """The concern that asks `authorizer` and sets `current_principal` for the handler, and
     `authorize_again` for long streams.
     """
 
@@ -53,4 +53,4 @@ def auth_interceptor(authorizer: Authorizer) -> AroundInterceptor:
             authorize_again.reset(again)
             current_principal.reset(principal)
 
-    return AroundInterceptor(around)
+    return around

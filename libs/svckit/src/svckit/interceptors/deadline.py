@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager
 
 import grpc
 
-from svckit.interceptors.around import AroundInterceptor, Call
+from svckit.interceptors.around import Around, Call
 
-__all__ = ["deadline_interceptor"]
+__all__ = ["bound_calls"]
 
 
-def deadline_interceptor(unary_seconds_max: float) -> AroundInterceptor:
-    """The interceptor that ends a unary call after `unary_seconds_max` with DEADLINE_EXCEEDED."""
+def bound_calls(unary_seconds_max: float) -> Around:
+    """The concern that ends a unary call after `unary_seconds_max` with DEADLINE_EXCEEDED."""
 
     @asynccontextmanager
     async def around(call: Call) -> AsyncGenerator[None]:
@@ -37,4 +37,4 @@ def deadline_interceptor(unary_seconds_max: float) -> AroundInterceptor:
                 f"{call.method} took longer than {unary_seconds_max:g} s",
             )
 
-    return AroundInterceptor(around)
+    return around

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from svckit.errors import Unavailable
-from svckit.interceptors.around import AroundInterceptor, Call
+from svckit.interceptors.around import Call
 
 __all__ = ["Drain"]
 
@@ -42,12 +42,9 @@ class Drain:
             return False
         return True
 
-    def interceptor(self) -> AroundInterceptor:
-        """The interceptor that counts and refuses."""
-        return AroundInterceptor(self._around)
-
     @asynccontextmanager
-    async def _around(self, call: Call) -> AsyncGenerator[None]:
+    async def count_calls(self, call: Call) -> AsyncGenerator[None]:
+        """The concern that counts and refuses."""
         if call.exempt:
             yield
             return

@@ -13,22 +13,18 @@ from contextlib import asynccontextmanager
 import grpc.aio
 
 from svckit.errors import Internal, ServiceError
-from svckit.interceptors.around import AroundInterceptor, Call
+from svckit.interceptors.around import Call
 from svckit.log import get_logger
 from svckit.status import abort_with
 
-__all__ = ["errors_interceptor"]
+__all__ = ["answer_errors"]
 
 _log = get_logger(__name__)
 
 
-def errors_interceptor() -> AroundInterceptor:
-    """The interceptor. Everything that raises errors of ours belongs inside it."""
-    return AroundInterceptor(_around)
-
-
 @asynccontextmanager
-async def _around(call: Call) -> AsyncGenerator[None]:
+async def answer_errors(call: Call) -> AsyncGenerator[None]:
+    """The concern. Everything that raises errors of ours belongs inside it."""
     try:
         yield
     except grpc.aio.AbortError:

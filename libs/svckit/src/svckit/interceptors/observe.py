@@ -18,10 +18,10 @@ import grpc.aio
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 
-from svckit.interceptors.around import AroundInterceptor, Call, Context
-from svckit.metrics import CALL_DURATION, CALLS_OPEN, CALLS_STARTED
+from svckit.interceptors.around import Around, Call, Context
+from svckit.metrics import CALL_DURATION, CALLS
 
-__all__ = ["observe_interceptor"]
+__all__ = ["observe_calls"]
 
 _NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 _FAULTS = {"UNKNOWN", "INTERNAL", "DATA_LOSS", "UNIMPLEMENTED", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
@@ -29,8 +29,8 @@ _FAULTS = {"UNKNOWN", "INTERNAL", "DATA_LOSS", "UNIMPLEMENTED", "UNAVAILABLE", "
 _tracer = trace.get_tracer("svckit")
 
 
-def observe_interceptor(monotonic: Callable[[], float]) -> AroundInterceptor:
-    """The interceptor. It belongs outside of all others: it sees the status they leave."""
+def observe_calls(monotonic: Callable[[], float]) -> Around:
+    """The concern. It belongs outside of all others: it sees the status they leave."""
 
     @asynccontextmanager
     async def around(call: Call) -> AsyncGenerator[None]:
@@ -38,9 +38,8 @@ def observe_interceptor(monotonic: Callable[[], float]) -> AroundInterceptor:
             yield
             return
         started_seconds = monotonic()
-        method = {"grpc.method": call.method.removeprefix("/")}
-        CALLS_STARTED.add(1, method)
-        CALLS_OPEN.add(1, method)
+        method = call.method.removeprefix("/")
+        CALLS.start(method)
         code = "UNKNOWN"
         token = otel_context.attach(_remote_context(call.context))
         span = _start_span(call) if call.unary else trace.INVALID_SPAN
@@ -59,10 +58,12 @@ def observe_interceptor(monotonic: Callable[[], float]) -> AroundInterceptor:
                 otel_context.detach(inner)
             otel_context.detach(token)
             _end_span(span, code)
-            CALLS_OPEN.add(-1, method)
-            CALL_DURATION.record(monotonic() - started_seconds, {**method, "grpc.status": code})
+            CALLS.end(method)
+            CALL_DURATION.record(
+                monotonic() - started_seconds, {"grpc.method": method, "grpc.status": code}
+            )
 
-    return AroundInterceptor(around)
+    return around
 
 
 def _remote_context(context: Context) -> otel_context.Context:

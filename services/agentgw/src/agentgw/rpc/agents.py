@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc.aio
@@ -10,6 +9,7 @@ import grpc.aio
 from agentgw.core.liveness import LivenessBook
 from agentgw.rpc.authorizer import current_token_hash
 from agentgw.rpc.control_plane import ControlPlane
+from agentgw.store.records import PendingRecords
 from agentgw.store.sessions import Sessions
 from agentgw.wire.agents import (
     decode_acknowledgement,
@@ -38,24 +38,30 @@ class AgentServicer(AgentServiceServicer):
         sessions: Sessions,
         control_plane: ControlPlane,
         liveness: LivenessBook,
+        records: PendingRecords,
         *,
         liveness_seconds: float,
     ) -> None:
         self._sessions = sessions
         self._control_plane = control_plane
         self._liveness = liveness
+        self._records = records
         self._liveness_ms = int(liveness_seconds * 1000)
 
-    async def WaitForReinit(
+    async def WaitForReinit(  # pyright: ignore[reportIncompatibleMethodOverride] -- see below
         self, request: agent_pb2.WaitForReinitRequest, context: Context
-    ) -> AsyncIterator[agent_pb2.WaitForReinitResponse]:
-        """Holds the stream until there is something to tell."""
+    ) -> None:
+        """Holds the stream until there is something to tell.
+
+        It writes rather than yields: a generator per stream would cost memory and a hop per frame.
+        """
         session = self._sessions.open(
             current_token_hash(), last_applied_claim_id=decode_last_applied(request)
         )
+        heartbeat = self._sessions.heartbeat
         try:
-            while (frame := await session.next_frame()) is not None:
-                yield encode_frame(frame)
+            while (frame := await session.next_frame(heartbeat)) is not None:
+                await context.write(encode_frame(frame))
         finally:
             self._sessions.close(session)
 
@@ -64,7 +70,7 @@ class AgentServicer(AgentServiceServicer):
     ) -> agent_pb2.AcknowledgeReinitResponse:
         """Records durably how far the agent is."""
         record = decode_acknowledgement(request, current_token_hash())
-        if not all(await self._control_plane.record_reinits([record])):
+        if not await self._records.record(record):
             raise FailedPrecondition(
                 f"claim_id {record.claim_id}: is not a claim of this agent",
                 reason="CLAIM_UNKNOWN",

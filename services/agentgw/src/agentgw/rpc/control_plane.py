@@ -63,7 +63,10 @@ class ControlPlane(Truth):
 
     async def record_reinits(self, records: Sequence[ReinitRecord]) -> tuple[bool, ...]:
         request = encode_record_reinits(records)
-        return tuple((await _call(self._stub.RecordReinits, request)).accepted)
+        accepted = tuple((await _call(self._stub.RecordReinits, request)).accepted)
+        if len(accepted) != len(records):
+            raise errors.Internal(f"{len(accepted)} answers were sent for {len(records)} records")
+        return accepted
 
     async def record_liveness(self, report: LivenessReport) -> None:
         await _call(self._stub.RecordLiveness, encode_record_liveness(report))

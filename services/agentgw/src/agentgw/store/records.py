@@ -1,24 +1,48 @@
-"""What the control plane has yet to hear of: deliveries, and acknowledgements that got lost.
+"""What the control plane has yet to hear of: acknowledgements, and deliveries.
 
-Both may be late, and past a limit the oldest are dropped and counted. A delivery only tells how
-long it took: whether a claim is delivered again depends on the agent's acknowledgement alone. A
-lost acknowledgement is found again by every look at its agent, which waits for it.
+What comes together is told together. An agent that acknowledges waits for the answer, and repeats
+itself if there is none. Deliveries, and acknowledgements that got lost and were learned of from the
+agent's memory, have nobody who waits; they may be late, and past a limit the oldest are dropped and
+counted. A delivery only tells how long it took: whether a claim is delivered again depends on the
+agent's acknowledgement alone. A lost acknowledgement is found again by every look at its agent,
+which waits for it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from agentgw.core.records import ReinitRecord
 from agentgw.store.metrics import GatewayMetrics
+from svckit.errors import ResourceExhausted, ServiceError
 from svckit.nudge import Nudge
 
-__all__ = ["RECORDS_PER_CALL_MAX", "PendingRecords"]
+__all__ = ["RECORDS_PER_CALL_MAX", "Pending", "PendingRecords"]
 
 RECORDS_PER_CALL_MAX: Final = 2_000
 RECORDS_PENDING_MAX: Final = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One record, and who waits to hear whether the claim is the agent's."""
+
+    record: ReinitRecord
+    answer: asyncio.Future[bool] | None = None
+
+    def settle(self, is_accepted: bool) -> None:
+        """It is durable, or was refused."""
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_result(is_accepted)
+
+    def fail(self, error: ServiceError) -> None:
+        """It may or may not be durable."""
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_exception(error)
 
 
 class PendingRecords:
@@ -26,25 +50,51 @@ class PendingRecords:
 
     def __init__(self, metrics: GatewayMetrics) -> None:
         self._metrics = metrics
-        self._records: deque[ReinitRecord] = deque()
+        self._pending: deque[Pending] = deque()
         self.nudge: Final = Nudge()
+        self.urgent: Final = Nudge()
+        """Set when somebody waits."""
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._pending)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for one of them."""
+        return any(one.answer is not None for one in self._pending)
 
     def add(self, record: ReinitRecord) -> None:
-        """Notes one."""
-        if len(self._records) >= RECORDS_PENDING_MAX:
-            self._records.popleft()
+        """Notes one that nobody waits for."""
+        if len(self._pending) >= RECORDS_PENDING_MAX:
+            self._pending.popleft().fail(_full())
             self._metrics.count_dropped_record()
-        self._records.append(record)
+        self._pending.append(Pending(record))
         self.nudge.set()
 
-    def take(self) -> tuple[ReinitRecord, ...]:
-        """The oldest, one call's worth; empty if there are none."""
-        count = min(len(self._records), RECORDS_PER_CALL_MAX)
-        return tuple(self._records.popleft() for _ in range(count))
+    async def record(self, record: ReinitRecord) -> bool:
+        """Returns once it is durable; False if the claim is not the agent's.
 
-    def put_back(self, records: Sequence[ReinitRecord]) -> None:
-        """They did not get through."""
-        self._records.extendleft(reversed(records))
+        Raises the ServiceError of the control plane: then it may or may not be durable.
+        """
+        if len(self._pending) >= RECORDS_PENDING_MAX:
+            raise _full()
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._pending.append(Pending(record, answer))
+        self.nudge.set()
+        self.urgent.set()
+        return await answer
+
+    def take(self) -> tuple[Pending, ...]:
+        """The oldest, one call's worth; empty if there are none."""
+        count = min(len(self._pending), RECORDS_PER_CALL_MAX)
+        return tuple(self._pending.popleft() for _ in range(count))
+
+    def put_back(self, pending: Sequence[Pending], error: ServiceError) -> None:
+        """They did not get through: who waits is told so, the others are told of again."""
+        for one in pending:
+            one.fail(error)
+        self._pending.extendleft(one for one in reversed(pending) if one.answer is None)
+
+
+def _full() -> ResourceExhausted:
+    return ResourceExhausted("too many acknowledgements wait", reason="TOO_MANY_RECORDS")

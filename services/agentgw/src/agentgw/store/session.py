@@ -9,55 +9,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
 from agentgw.core.frames import Frame, Heartbeat, Reconnect, Superseded, refusal_error
 from agentgw.core.verdicts import Deliver, Refuse
 from svckit.errors import Aborted
-from svckit.system import Entropy
 
 __all__ = ["End", "Session", "name_of_end"]
-
-FIRST_FRAME_SECONDS: Final = 1.0  # by then an agent hears something, even if nothing can be read
-HEARTBEAT_JITTER: Final = 0.2  # heartbeats come up to this part earlier than promised
 
 End = Deliver | Refuse | Reconnect | Superseded
 
 
 class Session:
-    """Used by one task, told by others."""
+    """Used by one task, told by others. Kept small: a gateway holds ten thousand."""
 
     __slots__ = (
-        "_changed",
         "_end",
-        "_entropy",
-        "_has_heartbeat",
-        "_heartbeat_seconds",
+        "_is_beat_due",
         "_is_last_taken",
-        "_is_told",
         "_on_written",
+        "_waiter",
+        "beat_at",
+        "has_heartbeat",
         "key",
         "token_hash",
     )
 
     def __init__(
-        self,
-        key: int,
-        token_hash: bytes,
-        *,
-        heartbeat_seconds: float,
-        entropy: Entropy,
-        on_written: Callable[[bytes, Deliver], None],
+        self, key: int, token_hash: bytes, *, on_written: Callable[[bytes, Deliver], None]
     ) -> None:
         self.key = key
         self.token_hash = token_hash
-        self._heartbeat_seconds = heartbeat_seconds
-        self._entropy = entropy
+        self.beat_at = 0.0
+        """When its next heartbeat is due; kept here for whoever has the clock."""
+        self.has_heartbeat = False
+        """Whether it has heard one."""
         self._on_written = on_written
-        self._changed = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
         self._end: End | None = None
-        self._is_told = False
-        self._has_heartbeat = False
+        self._is_beat_due = False
         self._is_last_taken = False
 
     @property
@@ -65,18 +54,23 @@ class Session:
         """How it ends, once that is decided."""
         return self._end
 
-    async def next_frame(self) -> Frame | None:
+    async def next_frame(self, heartbeat: Heartbeat) -> Frame | None:
         """The next frame, None after the last. Raises the error the stream is to end with."""
         if self._is_last_taken:
             if isinstance(self._end, Deliver):
                 self._on_written(self.token_hash, self._end)
             return None
-        if self._end is None and (self._has_heartbeat or not self._is_told):
-            await self._wait()
+        while self._end is None and not self._is_beat_due:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
         match self._end:
             case None:
-                self._has_heartbeat = True
-                return Heartbeat(interval_seconds=self._heartbeat_seconds)
+                self._is_beat_due = False
+                self.has_heartbeat = True
+                return heartbeat
             case Deliver() | Reconnect():
                 self._is_last_taken = True
                 return self._end
@@ -87,30 +81,27 @@ class Session:
                     "a newer session of this agent took over", reason="SESSION_SUPERSEDED"
                 )
 
-    def tell_waiting(self) -> None:
-        """Durable state says wait: the agent hears a first heartbeat, if it has heard none."""
-        if not self._has_heartbeat:
-            self._is_told = True
-            self._changed.set()
+    def beat(self) -> None:
+        """It is to hear a heartbeat now. One that was not written yet is enough."""
+        self._is_beat_due = True
+        self._wake()
+
+    def greet(self) -> bool:
+        """Durable state says wait: the agent hears a first heartbeat. False if it has heard one."""
+        if self.has_heartbeat or self._is_beat_due:
+            return False
+        self.beat()
+        return True
 
     def finish(self, end: End) -> None:
         """It ends so, unless an end was decided before."""
         if self._end is None:
             self._end = end
-            self._changed.set()
+            self._wake()
 
-    async def _wait(self) -> None:
-        self._changed.clear()
-        try:
-            async with asyncio.timeout(self._wait_seconds()):
-                await self._changed.wait()
-        except TimeoutError:
-            return
-
-    def _wait_seconds(self) -> float:
-        if not self._has_heartbeat:
-            return min(FIRST_FRAME_SECONDS, self._heartbeat_seconds)
-        return self._heartbeat_seconds * (1.0 - HEARTBEAT_JITTER * self._entropy.random())
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 def name_of_end(end: End | None) -> str:

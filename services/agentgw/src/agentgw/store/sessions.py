@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from agentgw.core.admission import Admission, Refused
-from agentgw.core.frames import Reconnect, Superseded
+from agentgw.core.frames import Heartbeat, Reconnect, Superseded
+from agentgw.core.heartbeats import HeartbeatPace, HeartbeatWheel
 from agentgw.core.liveness import LivenessBook
 from agentgw.core.records import Phase, ReinitRecord
 from agentgw.core.session_book import Lane, Read, SessionBook, Told
@@ -33,7 +35,7 @@ class Sessions:
     def __init__(
         self,
         *,
-        heartbeat_seconds: float,
+        pace: HeartbeatPace,
         admission: Admission,
         liveness: LivenessBook,
         records: PendingRecords,
@@ -42,7 +44,9 @@ class Sessions:
         entropy: Entropy,
         book: SessionBook | None = None,
     ) -> None:
-        self._heartbeat_seconds = heartbeat_seconds
+        self.pace: Final = pace
+        self.heartbeat: Final = Heartbeat(interval_seconds=pace.interval_seconds)
+        self._wheel = HeartbeatWheel(pace.slot_seconds)
         self._admission = admission
         self._liveness = liveness
         self._records = records
@@ -78,14 +82,9 @@ class Sessions:
         key, superseded = self._book.open(token_hash, last_applied_claim_id=last_applied_claim_id)
         if superseded is not None:
             self._finish(superseded, Superseded())
-        session = Session(
-            key,
-            token_hash,
-            heartbeat_seconds=self._heartbeat_seconds,
-            entropy=self._entropy,
-            on_written=self._note_delivery,
-        )
+        session = Session(key, token_hash, on_written=self._note_delivery)
         self._live[key] = session
+        self._schedule(session, self._clock.monotonic() + self.pace.first_seconds)
         self._empty.clear()
         self._metrics.count_session()
         self._nudges[Lane.ORDINARY].set()
@@ -132,6 +131,16 @@ class Sessions:
         self._nudge_if_due()
         return count
 
+    def beat(self) -> None:
+        """Gives a heartbeat to every stream that has heard nothing for long."""
+        now_seconds = self._clock.monotonic()
+        for key in self._wheel.take_due(now_seconds=now_seconds):
+            session = self._live.get(key)
+            if session is not None and session.beat_at <= now_seconds + self.pace.slot_seconds:
+                is_first = not session.has_heartbeat
+                session.beat()
+                self._schedule_next(session, now_seconds, is_first=is_first)
+
     def begin_read(self, lane: Lane) -> Read | None:
         """What to ask the truth next; None if nobody is due in this lane."""
         return self._book.begin_read(lane)
@@ -149,8 +158,10 @@ class Sessions:
         self._nudge_if_due()
         return told
 
-    def begin_drain(self, *, retry_seconds: float) -> tuple[int, ...]:
-        """Admits nobody any more. Returns the sessions that are open."""
+    def begin_drain(self, *, retry_seconds: float | None) -> tuple[int, ...]:
+        """Admits nobody any more, or everybody still without a time to come back. Returns the
+        sessions that are open.
+        """
         self._drain_retry_seconds = retry_seconds
         return tuple(self._live)
 
@@ -191,11 +202,11 @@ class Sessions:
             return
         match told.answer:
             case Wait():
-                session.tell_waiting()
+                self._greet(session)
             case Deliver():
                 session.finish(told.answer)
             case Acknowledge():
-                session.tell_waiting()
+                self._greet(session)
                 self._records.add(
                     ReinitRecord(
                         token_hash=session.token_hash,
@@ -210,6 +221,21 @@ class Sessions:
         if told.session_key not in self._known:
             self._known.add(told.session_key)
             self._liveness.hold(session.token_hash)
+
+    def _greet(self, session: Session) -> None:
+        if session.greet():
+            self._schedule_next(session, self._clock.monotonic(), is_first=True)
+
+    def _schedule_next(self, session: Session, now_seconds: float, *, is_first: bool) -> None:
+        if is_first:
+            after_seconds = self.pace.spread_seconds(self._entropy.random())
+        else:
+            after_seconds = self.pace.steady_seconds
+        self._schedule(session, now_seconds + after_seconds)
+
+    def _schedule(self, session: Session, at_seconds: float) -> None:
+        session.beat_at = at_seconds
+        self._wheel.put(session.key, at_seconds=at_seconds)
 
     def _finish(self, session_key: int, end: Superseded | Reconnect) -> None:
         session = self._live.get(session_key)

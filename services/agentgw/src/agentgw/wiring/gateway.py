@@ -6,6 +6,7 @@ agent is let in. At the end agents are sent away first, and what they used is st
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,9 +14,11 @@ import grpc.aio
 from opentelemetry.metrics import Meter
 
 from agentgw.core.admission import Admission, AdmissionLimits
+from agentgw.core.heartbeats import HeartbeatPace
 from agentgw.core.liveness import LivenessBook
 from agentgw.core.session_book import Lane
 from agentgw.loops.drain import drain_sessions
+from agentgw.loops.heartbeats import HeartbeatLoop
 from agentgw.loops.hints import HintReader
 from agentgw.loops.liveness import LivenessReporter
 from agentgw.loops.reader import CheckReader
@@ -28,6 +31,7 @@ from agentgw.store.metrics import GatewayMetrics
 from agentgw.store.records import PendingRecords
 from agentgw.store.sessions import Sessions
 from bus.api import Bus
+from svckit.readiness import Readiness
 from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
 from svckit.system import Clock, Entropy
@@ -38,6 +42,7 @@ __all__ = ["Gateway", "GatewayPlan"]
 
 ADMISSION_RETRY_SECONDS: Final = 1.0
 VANISHED_GRACE_SECONDS: Final = 2.0  # an agent that lost its connection is back by then, or gone
+PROBES_PERMITTED: Final = 3  # per probe of ours; who probes more often is cut off
 STOP_GRACE_SECONDS: Final = 2.0  # for unary calls, once all streams have ended
 
 
@@ -46,10 +51,13 @@ class GatewayPlan:
     """What makes one gateway differ from another; times in seconds."""
 
     listen: str = "127.0.0.1:0"
+    health_listen: str = ""
     tls: TlsSettings | None = None
     reflection: bool = False
     reuse_port: bool = False
-    heartbeat_seconds: float = 20.0
+    keepalive_seconds: float = 30.0  # how often a silent connection is probed
+    keepalive_timeout_seconds: float = 10.0  # after which a peer that answers no probe is gone
+    heartbeat_seconds: float = 40.0
     sweep_seconds: float = 25.0
     liveness_seconds: float = 15.0
     sessions_max: int = 20_000
@@ -71,13 +79,14 @@ class Gateway:
         meter: Meter,
         clock: Clock,
         entropy: Entropy,
+        readiness: Readiness | None = None,
     ) -> None:
         self._plan = plan
         self._clock = clock
         self._entropy = entropy
         metrics = GatewayMetrics(meter)
         control_plane = ControlPlane(channel)
-        records = PendingRecords(metrics)
+        self.records: Final = PendingRecords(metrics)
         liveness = LivenessBook(
             refresh_seconds=plan.liveness_seconds,
             grace_seconds=VANISHED_GRACE_SECONDS,
@@ -90,14 +99,15 @@ class Gateway:
             retry_seconds=ADMISSION_RETRY_SECONDS,
         )
         self.sessions: Final = Sessions(
-            heartbeat_seconds=plan.heartbeat_seconds,
+            pace=HeartbeatPace(plan.heartbeat_seconds),
             admission=Admission(limits),
             liveness=liveness,
-            records=records,
+            records=self.records,
             metrics=metrics,
             clock=clock,
             entropy=entropy,
         )
+        self._heartbeats = HeartbeatLoop(self.sessions, clock=clock)
         self._hints = HintReader(bus, self.sessions, metrics=metrics, clock=clock)
         self._readers = {
             lane: CheckReader(
@@ -107,13 +117,17 @@ class Gateway:
         }
         self._sweeper = Sweeper(self.sessions, interval_seconds=plan.sweep_seconds, clock=clock)
         self._recorder = Recorder(
-            control_plane, records, self.sessions, clock=clock, entropy=entropy
+            control_plane, self.records, self.sessions, clock=clock, entropy=entropy
         )
         self._liveness = LivenessReporter(
             control_plane, liveness, heartbeat_seconds=plan.liveness_seconds, clock=clock
         )
         servicer = AgentServicer(
-            self.sessions, control_plane, liveness, liveness_seconds=plan.liveness_seconds
+            self.sessions,
+            control_plane,
+            liveness,
+            self.records,
+            liveness_seconds=plan.liveness_seconds,
         )
         self._server = GrpcServer(
             plan.listen,
@@ -121,8 +135,14 @@ class Gateway:
             AgentAuthorizer(),
             plan.tls,
             plan.reflection,
+            readiness=readiness,
             clock=clock,
-            options=[("grpc.so_reuseport", 1)] if plan.reuse_port else [],
+            options=[
+                *_storm_options(plan),
+                *_keepalive_options(plan),
+                ("grpc.so_reuseport", int(plan.reuse_port)),
+            ],
+            health_listen=plan.health_listen,
         )
 
     async def start(self, group: RunGroup) -> int:
@@ -131,6 +151,7 @@ class Gateway:
         group.start("disturbances", self._hints.run_disturbances)
         for lane, reader in self._readers.items():
             group.start(f"reads-{lane.name.lower()}", reader.run)
+        group.start("heartbeats", self._heartbeats.run)
         group.start("sweep", self._sweeper.run)
         group.start("records", self._recorder.run)
         group.start("liveness", self._liveness.run)
@@ -138,15 +159,48 @@ class Gateway:
         return await self._server.start()
 
     async def stop(self) -> None:
-        """Sends every agent elsewhere, then ends the server. Bounded by the plan's drain time."""
+        """Sends every agent elsewhere, then ends the server. Bounded by the plan's drain time.
+
+        Calls are answered all the while, so that no agent sees an error. On a shared port the first
+        step is to stop listening: otherwise an agent that comes back could find us again.
+        """
         plan = self._plan
-        self._server.set_serving(False)
-        await drain_sessions(
-            self.sessions,
-            window_seconds=min(plan.drain_window_seconds, plan.drain_seconds / 2),
-            timeout_seconds=plan.drain_seconds,
-            clock=self._clock,
-            entropy=self._entropy,
-        )
-        await self._server.stop(STOP_GRACE_SECONDS)
+        self._server.announce_drain()
+        async with asyncio.TaskGroup() as group:
+            if plan.reuse_port:
+                group.create_task(self._server.hang_up(plan.drain_seconds))
+            await drain_sessions(
+                self.sessions,
+                admits=plan.reuse_port,
+                window_seconds=min(plan.drain_window_seconds, plan.drain_seconds / 2),
+                timeout_seconds=plan.drain_seconds,
+                clock=self._clock,
+                entropy=self._entropy,
+            )
+        await self._server.hang_up(STOP_GRACE_SECONDS)
         await self._recorder.run_once()
+
+
+def _storm_options(plan: GatewayPlan) -> list[tuple[str, int]]:
+    """Lets everybody who may be held wait for admission, which answers with a time to come back.
+
+    By default gRPC cancels, at random, what comes while a thousand streams await their handler.
+    """
+    return [
+        ("grpc.server.max_pending_requests", plan.sessions_max),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * plan.sessions_max),
+    ]
+
+
+def _keepalive_options(plan: GatewayPlan) -> list[tuple[str, int]]:
+    """How a peer that froze, or lost its network, is noticed; agents probe as often themselves."""
+    timeout_ms = int(plan.keepalive_timeout_seconds * 1000)
+    return [
+        ("grpc.keepalive_time_ms", int(plan.keepalive_seconds * 1000)),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
+        ("grpc.http2.ping_timeout_ms", timeout_ms),
+        (
+            "grpc.http2.min_ping_interval_without_data_ms",
+            int(plan.keepalive_seconds * 1000 / PROBES_PERMITTED),
+        ),
+    ]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+from functools import partial
+from importlib.metadata import version
 
 from opentelemetry import metrics
 
@@ -11,11 +14,13 @@ from agentgw.wiring.gateway import Gateway
 from agentgw.wiring.settings import GatewaySettings
 from bus.nats import connect_nats
 from svckit.addresses import write_port_file
-from svckit.channel import open_channel
+from svckit.channel import PlaintextRefused, open_channel
 from svckit.errors import StartFailed
+from svckit.health import health_probe
+from svckit.instances import InstanceReporter
 from svckit.log import get_logger
 from svckit.rungroup import RunGroup
-from svckit.system import SystemClock, SystemEntropy
+from svckit.system import SystemClock, SystemEntropy, new_id
 
 __all__ = ["serve"]
 
@@ -26,14 +31,24 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
     """Serves until `group.stopping` is set, then drains. The loops end before what they use."""
     try:
         channel = open_channel(
-            settings.reconciler_address, token=settings.read_key(), tls=settings.reconciler_tls()
+            settings.reconciler_address,
+            token=settings.read_key(),
+            tls=settings.reconciler_tls(),
+            allow_plaintext=settings.allow_plaintext,
+            spread=True,
+            repeatable=["warmpool.gateway.v1.GatewayService"],
         )
+    except PlaintextRefused as error:
+        raise StartFailed(
+            f"reconciler_address: {error}; use https:// and reconciler_ca_file, or set"
+            " allow_plaintext where something else encrypts"
+        ) from error
     except ValueError as error:
         raise StartFailed(f"reconciler_address: {error}") from error
     bus = await connect_nats(
         settings.nats_url.get_secret_value(),
         name=f"{settings.service}/{os.getpid()}",
-        credentials=settings.nats_credentials_file,
+        access=settings.nats_access(),
     )
     try:
         gateway = Gateway(
@@ -43,8 +58,21 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
             meter=metrics.get_meter("agentgw"),
             clock=SystemClock(),
             entropy=SystemEntropy(),
+            readiness=group.readiness,
         )
+        watch = partial(group.readiness.watch, clock=SystemClock())
         async with RunGroup(group.stopping) as loops:
+            reporter = InstanceReporter(
+                channel,
+                group.readiness,
+                SystemClock(),
+                instance_id=new_id(),
+                name=socket.gethostname(),
+                version=version("warmpool-agentgw"),
+            )
+            loops.start("instance", reporter.run)
+            loops.start("watch-nats", partial(watch, "nats", bus.probe))
+            loops.start("watch-reconciler", partial(watch, "control plane", health_probe(channel)))
             port = await gateway.start(loops)
             write_port_file(settings.port_file, port)
             await group.stopping.wait()

@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from agentgw.wiring.gateway import GatewayPlan
+from bus.access import NatsAccess
 from svckit.errors import StartFailed
-from svckit.settings import ServiceSettings
+from svckit.nats_settings import NatsSettings
 from svckit.tls import ClientTls
 
 __all__ = ["GatewaySettings"]
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(NatsSettings):
     """The gateway's settings."""
 
     service: ClassVar[str] = "agentgw"
@@ -32,12 +33,8 @@ class GatewaySettings(ServiceSettings):
     )
     reconciler_key_file: Path | None = Field(None, description="PEM key of that certificate")
     key_file: Path = Field(description="file with the key this gateway was given for its calls")
-    nats_url: SecretStr = Field(
-        SecretStr("nats://127.0.0.1:4222"), description="NATS servers, separated by commas"
-    )
-    nats_credentials_file: Path | None = Field(None, description="NATS credentials file")
     heartbeat_seconds: float = Field(
-        20.0, ge=0.1, le=300, description="a waiting agent hears something at least this often"
+        40.0, ge=0.1, le=300, description="a waiting agent hears something at least this often"
     )
     sweep_seconds: float = Field(
         25.0, ge=0.1, le=3600, description="every waiting agent is looked at at least this often"
@@ -65,6 +62,7 @@ class GatewaySettings(ServiceSettings):
             listen=self.listen,
             tls=self.tls(),
             reflection=self.reflection,
+            health_listen=self.health_listen,
             reuse_port=self.reuse_port,
             heartbeat_seconds=self.heartbeat_seconds,
             sweep_seconds=self.sweep_seconds,
@@ -94,4 +92,14 @@ class GatewaySettings(ServiceSettings):
             ca_file=self.reconciler_ca_file,
             cert_file=self.reconciler_cert_file,
             key_file=self.reconciler_key_file,
+        )
+
+    def nats_access(self) -> NatsAccess:
+        """Who this service is to NATS, and whom it trusts there."""
+        return NatsAccess(
+            credentials_file=self.nats_credentials_file,
+            nkey_file=self.nats_nkey_file,
+            ca_file=self.nats_ca_file,
+            cert_file=self.nats_cert_file,
+            key_file=self.nats_key_file,
         )

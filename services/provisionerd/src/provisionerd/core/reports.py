@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provisionerd.core.errors import ProvisionCanceled, ProvisionError
+from provisionerd.core.errors import ControlPlaneRefused, ProvisionCanceled, ProvisionError
 from provisionerd.core.jobs import Completion, JobFailure, JobResult
 
 __all__ = ["Ended", "HandBack", "Raised", "Report", "SaidNothing", "Stopped", "decide_report"]
@@ -82,6 +82,13 @@ def decide_report(
             return _report_stop(canceled=canceled, draining=draining)
         case Raised(error=ProvisionError() as error):
             return JobFailure(error=error.message, reason=error.reason, retryable=error.retryable)
+        case Raised(error=ControlPlaneRefused() as error):
+            # meant to be shown, as every message of the control plane
+            return JobFailure(
+                error=f"the control plane refused: {error.detail or error.code}",
+                reason=_INTERNAL,
+                retryable=True,
+            )
         case Raised(error=error):
             # its text may hold anything, a secret included; the worker's own log has it
             return JobFailure(

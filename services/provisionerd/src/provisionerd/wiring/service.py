@@ -6,6 +6,7 @@ the server stops; the channel is closed last.
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version
 
 from opentelemetry import metrics
@@ -13,12 +14,15 @@ from opentelemetry import metrics
 from provisionerd.core.jobs import Worker
 from provisionerd.store.jobdirs import DataDirInUse, JobDirs
 from provisionerd.wiring.keyfile import KeyFile
+from provisionerd.wiring.programs import Programs
 from provisionerd.wiring.provisioners import build_provisioners
 from provisionerd.wiring.settings import ProvisionerdSettings
 from provisionerd.wiring.worker import WorkerPlan, build_worker
 from svckit.addresses import write_port_file
-from svckit.channel import open_channel
+from svckit.channel import PlaintextRefused, open_channel
 from svckit.errors import PermissionDenied, StartFailed
+from svckit.health import health_probe
+from svckit.instances import InstanceReporter
 from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
 from svckit.system import SystemClock, SystemEntropy, new_id
@@ -32,7 +36,13 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
     jobs_dir = data_dir / "jobs"
     provisioners = build_provisioners(settings)
     server = GrpcServer(
-        settings.listen, (), _NobodyMay(), settings.tls(), reflection=settings.reflection
+        settings.listen,
+        (),
+        _NobodyMay(),
+        settings.tls(),
+        reflection=settings.reflection,
+        health_listen=settings.health_listen,
+        readiness=group.readiness,
     )
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,9 +51,12 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
                 settings.reconciler_address,
                 token=KeyFile(settings.key_file),
                 tls=settings.reconciler_tls(),
+                allow_plaintext=settings.allow_plaintext,
+                spread=True,
             )
-            port = await server.start()
-            server.set_serving(False)
+            port = await server.start(serving=False)
+
+            worker_id = new_id()
 
             def announce() -> None:
                 if not group.stopping.is_set():
@@ -53,7 +66,7 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
             worker = build_worker(
                 WorkerPlan(
                     worker=Worker(
-                        worker_id=str(new_id()),
+                        worker_id=str(worker_id),
                         name=settings.name,
                         version=version("warmpool-provisionerd"),
                         provisioner_types=tuple(provisioners.by_type),
@@ -75,6 +88,22 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
                 entropy=SystemEntropy(),
             )
             group.start("health", lambda: _say_when_stopping(group, server))
+            reporter = InstanceReporter(
+                channel,
+                group.readiness,
+                SystemClock(),
+                instance_id=worker_id,
+                name=settings.name,
+                version=version("warmpool-provisionerd"),
+                find_programs=Programs(settings).find,
+            )
+            group.start("instance", reporter.run)
+            group.start(
+                "watch",
+                partial(
+                    group.readiness.watch, "control plane", health_probe(channel), SystemClock()
+                ),
+            )
             try:
                 await worker.run()
             finally:
@@ -84,6 +113,11 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
         raise StartFailed(str(error)) from error
     except OSError as error:
         raise StartFailed(f"cannot use the data directory {data_dir}: {error}") from error
+    except PlaintextRefused as error:
+        raise StartFailed(
+            f"reconciler_address: {error}; use https:// and reconciler_ca_file, or set"
+            " allow_plaintext where something else encrypts"
+        ) from error
     except ValueError as error:
         raise StartFailed(f"--reconciler-address: {error}") from error
 

@@ -7,7 +7,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-__all__ = ["Actor", "AuditEntry", "AuditRecord"]
+__all__ = ["Actor", "AuditEntry", "AuditRecord", "read_trace_id"]
+
+
+def read_trace_id(traceparent: str) -> str:
+    """The trace of a W3C traceparent; empty for none."""
+    return traceparent.partition("-")[2].partition("-")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

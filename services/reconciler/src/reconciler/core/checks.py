@@ -1,4 +1,7 @@
-"""Whether the installation is well, from what was seen of it."""
+"""Whether the installation is well, from what was seen of it.
+
+Each check says what was seen and why it matters, and its `fix` what to do about it.
+"""
 
 from __future__ import annotations
 
@@ -9,38 +12,33 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from svckit.releases import releases_apart
+
 __all__ = [
     "WORKER_SEEN",
     "Check",
-    "PostgresView",
+    "InstanceView",
     "WorkerView",
-    "check_clock",
+    "check_instances",
     "check_provisioners",
-    "check_schema",
+    "check_versions",
 ]
 
 WORKER_SEEN: Final = timedelta(seconds=60)
-"""A provisioner not heard of for so long is gone; its stream tells every few seconds."""
+"""A process not heard of for so long is gone; it tells every few seconds."""
 
 SKEW_MAX: Final = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was looked at, and what to do if it is not well."""
+    """One thing that was looked at. With `is_warning` it is well enough to go on."""
 
     name: str
     is_ok: bool
     message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostgresView:
-    """The database as it describes itself. `schema_version` is empty if nothing was migrated."""
-
-    version: str
-    schema_version: str
-    now: datetime
+    is_warning: bool = False
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,30 +53,79 @@ class WorkerView:
     last_seen_at: datetime
 
 
-def check_schema(found: str, newest: str) -> Check:
-    """Whether the database has this release's schema."""
-    if found == newest:
-        return Check(name="schema", is_ok=True, message=found)
-    return Check(
-        name="schema",
-        is_ok=found > newest,  # a newer release has migrated it; ours still runs on it
-        message=f"the database is at {found or 'nothing'}, this release at {newest}"
-        + ("" if found > newest else "; start a reconciler with migrate=true"),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceView:
+    """A process as it told of itself. `clock_skew_seconds`: how far its clock was ahead of ours;
+    `programs`: what it runs with the version, which is empty for what it should and cannot.
+    """
+
+    id: UUID
+    service: str
+    name: str
+    version: str
+    clock_skew_seconds: float = 0.0
+    problems: tuple[str, ...] = ()
+    programs: dict[str, str]
+    last_seen_at: datetime
 
 
-def check_clock(here: datetime, there: datetime) -> Check:
-    """Whether this replica and Postgres agree on the time."""
-    skew = abs(here - there)
-    seconds = skew.total_seconds()
-    if skew <= SKEW_MAX:
-        return Check(name="clock", is_ok=True, message=f"{seconds:.1f} s from Postgres'")
-    return Check(
-        name="clock",
-        is_ok=False,
-        message=f"{seconds:.1f} s from Postgres'; at most {SKEW_MAX.total_seconds():.0f} s are"
-        " allowed: set the time of both machines by NTP",
+def check_versions(own: str, instances: Sequence[InstanceView]) -> Check:
+    """Whether everything that runs is within one release of this replica."""
+    found = Counter((each.service, each.version) for each in instances)
+    seen = ", ".join(f"{count} × {kind} {which}" for (kind, which), count in sorted(found.items()))
+    strangers = sorted(
+        f"{each.service} {each.name} ({each.version})"
+        for each in instances
+        if releases_apart(own, each.version) not in (0, 1)
     )
+    if strangers:
+        return Check(
+            name="releases",
+            is_ok=False,
+            message=f"more than one release from {own}, which is not tested and may not work:"
+            f" {', '.join(strangers)}",
+            fix="upgrade one release at a time, and finish one upgrade before the next",
+        )
+    return Check(name="releases", is_ok=True, message=seen or f"reconciler {own}")
+
+
+def check_instances(instances: Sequence[InstanceView]) -> tuple[Check, ...]:
+    """What processes found wrong with themselves, their clocks and their programs."""
+    checks: list[Check] = []
+    for each in instances:
+        name = f"{each.service} {each.name}"
+        if abs(each.clock_skew_seconds) > SKEW_MAX.total_seconds():
+            checks.append(
+                Check(
+                    name=name,
+                    is_ok=False,
+                    message=f"its clock is {each.clock_skew_seconds:+.1f} s from ours, so times of"
+                    " logs and of claims are wrong",
+                    fix="let its machine follow a time server (NTP)",
+                )
+            )
+        checks.extend(
+            Check(
+                name=name,
+                is_ok=True,
+                is_warning=True,
+                message=f"{program} is not there, so it takes no {program} jobs",
+                fix=f"install {program} for it, or leave it out of its provisioners setting",
+            )
+            for program, version in sorted(each.programs.items())
+            if not version
+        )
+        checks.extend(
+            Check(
+                name=name,
+                is_ok=True,
+                is_warning=True,
+                message=problem,
+                fix="mend what the message names; its log and its /readyz say more",
+            )
+            for problem in each.problems
+        )
+    return tuple(checks)
 
 
 def check_provisioners(workers: Sequence[WorkerView]) -> Check:
@@ -89,6 +136,7 @@ def check_provisioners(workers: Sequence[WorkerView]) -> Check:
             is_ok=False,
             message=f"none seen for {WORKER_SEEN.total_seconds():.0f} s; builds wait until a"
             " provisionerd connects",
+            fix="start a provisionerd and look into its log",
         )
     types = Counter(each for worker in workers for each in worker.provisioner_types)
     kinds = ", ".join(f"{count} × {kind}" for kind, count in sorted(types.items()))

@@ -26,6 +26,7 @@ __all__ = [
     "check_key",
     "check_organization_roles",
     "check_page_size",
+    "check_quota",
     "check_site_roles",
     "check_tags",
     "check_text",
@@ -48,6 +49,7 @@ NAMES_TAKEN: Final = frozenset({"me"})
 TEXT_CHARS_MAX: Final = 128
 EMAIL_CHARS_MAX: Final = 254
 TAGS_MAX: Final = 32
+QUOTA_MAX: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +81,13 @@ class TokenView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrganizationView:
-    """What owns templates and workspaces."""
+    """What owns templates and workspaces. `workspaces_per_user_max` None is no limit."""
 
     id: UUID
     name: str
     is_default: bool
     created_at: datetime
+    workspaces_per_user_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +216,17 @@ def check_tags(tags: Mapping[str, str]) -> None:
     for name, value in tags.items():
         check_text(name, "tags", required=True)
         check_text(value, "tags")
+
+
+def check_quota(limit: int) -> int:
+    """How many workspaces each person may have; raises InvalidArgument."""
+    if not 0 <= limit <= QUOTA_MAX:
+        raise InvalidArgument(
+            f"workspaces_per_user_max: {limit}; allowed is 0 to {QUOTA_MAX}, or unset for no limit",
+            reason="QUOTA_INVALID",
+            field="workspaces_per_user_max",
+        )
+    return limit
 
 
 def check_page_size(size: int, default: int, largest: int) -> int:

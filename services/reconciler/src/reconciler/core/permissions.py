@@ -14,6 +14,9 @@ service holds the one permission of its kind. The system user may do nothing ove
     organization-admin   all        all      all                           members, keys    -
     organization-member  read       read     their own                     reads members    -
 
+Notifications are each user's own to read and to choose; owners read and change everybody's,
+auditors read them.
+
 A prebuild is a workspace, and a resource of its own besides: `prebuilt_workspace.delete` deletes
 prebuilds alone, `workspace.delete` deletes both. `may_delete` has the rule.
 """
@@ -63,7 +66,15 @@ _WORKSPACES: Final = ("workspace.create", "workspace.read", "workspace.update", 
 _PREBUILDS: Final = ("prebuilt_workspace.update", "prebuilt_workspace.delete")
 _TOKENS: Final = ("token.read", "token.update")
 _KEYS: Final = ("key.read", "key.update")
-_PEOPLE_READ: Final = ("user.read", "token.read", "organization.read", "key.read", "audit.read")
+_NOTIFICATIONS: Final = ("notification.read", "notification.update")
+_PEOPLE_READ: Final = (
+    "user.read",
+    "token.read",
+    "organization.read",
+    "key.read",
+    "audit.read",
+    "notification.read",
+)
 _PEOPLE: Final = (
     *_PEOPLE_READ,
     "user.update",
@@ -71,6 +82,7 @@ _PEOPLE: Final = (
     "organization.create",
     "organization.update",
     "key.update",
+    "notification.update",
 )
 _SELF: Final = ("self.read", "system.read")
 
@@ -80,7 +92,7 @@ def _grant(reach: Reach, *permissions: str) -> Grants:
 
 
 _NOTHING: Final[Grants] = frozenset()
-_MEMBER: Final = _grant(Reach.ANY, *_SELF) | _grant(Reach.OWN, *_TOKENS)
+_MEMBER: Final = _grant(Reach.ANY, *_SELF) | _grant(Reach.OWN, *_TOKENS, *_NOTIFICATIONS)
 _ORGANIZATION_MEMBER: Final = _grant(
     Reach.ANY, "template.read", "pool.read", "organization.read"
 ) | _grant(Reach.OWN, *_WORKSPACES)
@@ -118,7 +130,10 @@ SERVICE_KINDS: Final[Mapping[str, str]] = {
     "provisioner": "provisioner.job",
     "gateway": "gateway.agent",
 }
-"""The one permission of each kind of service."""
+"""The permission of each kind of service, besides that of every service."""
+
+ANY_SERVICE: Final = "instance.report"
+"""What every kind of service may: tell of itself."""
 
 PERMISSIONS: Final = frozenset(
     (
@@ -129,6 +144,7 @@ PERMISSIONS: Final = frozenset(
         *_PEOPLE,
         *_SELF,
         *SERVICE_KINDS.values(),
+        ANY_SERVICE,
         "agent.self",
     )
 )
@@ -182,7 +198,7 @@ def may(
     """
     match principal:
         case ServicePrincipal():
-            return SERVICE_KINDS.get(principal.kind) == permission and (
+            return _serves(principal, permission) and (
                 principal.organization_id is None or principal.organization_id == organization_id
             )
         case UserPrincipal():
@@ -202,13 +218,18 @@ def may_somewhere(principal: Principal, permission: str) -> bool:
     """
     match principal:
         case ServicePrincipal():
-            return SERVICE_KINDS.get(principal.kind) == permission
+            return _serves(principal, permission)
         case UserPrincipal():
             return principal.user_id != SYSTEM_USER_ID and any(
                 _reaches(principal, key, organization_id)
                 for key in _DOORS.get(permission, (permission,))
                 for organization_id in (None, *principal.organization_roles)
             )
+
+
+def _serves(principal: ServicePrincipal, permission: str) -> bool:
+    own = SERVICE_KINDS.get(principal.kind)
+    return own is not None and permission in (own, ANY_SERVICE)
 
 
 def is_update_allowed(holds: Callable[[str], bool], *, is_prebuild: bool) -> bool:

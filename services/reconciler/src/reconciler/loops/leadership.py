@@ -9,8 +9,16 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["LIFECYCLE_LOCK", "POOL_LOCK", "REAPER_LOCK"]
+__all__ = [
+    "LIFECYCLE_LOCK",
+    "NOTIFICATION_LOCK",
+    "POOL_LOCK",
+    "REAPER_LOCK",
+    "RETENTION_LOCK",
+]
 
 POOL_LOCK: Final = 0x5741_524D_0002
 REAPER_LOCK: Final = 0x5741_524D_0003
 LIFECYCLE_LOCK: Final = 0x5741_524D_0004
+NOTIFICATION_LOCK: Final = 0x5741_524D_0005
+RETENTION_LOCK: Final = 0x5741_524D_0017

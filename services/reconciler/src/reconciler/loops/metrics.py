@@ -17,7 +17,14 @@ from typing import Final, TypeAlias
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from reconciler.core.pools import PoolFigures, PoolHealth, PoolSettings, read_figures
+from reconciler.core.pools import (
+    CLAIM_STEPS,
+    ClaimStep,
+    PoolFigures,
+    PoolHealth,
+    PoolSettings,
+    read_figures,
+)
 from reconciler.loops.pool import PassResult
 from reconciler.store.metrics import JobTotals, Measures
 from reconciler.store.pools import Pools, PoolTotals
@@ -64,6 +71,11 @@ class PoolMetrics:
             description="How long a claim took to reach a step from the one before.",
             explicit_bucket_boundaries_advisory=STEP_BUCKETS,
         )
+        self._claim_seconds = meter.create_histogram(
+            "warmpool_claim_seconds",
+            description="How long a claim took from the request until every agent had applied it.",
+            explicit_bucket_boundaries_advisory=STEP_BUCKETS,
+        )
         self._observe_pools()
         self._observe_totals()
         self._observe_installation()
@@ -73,9 +85,11 @@ class PoolMetrics:
         self._last_pass = result
         self._pass_seconds.record(result.elapsed_seconds)
 
-    def stepped(self, step: str, seconds: float) -> None:
+    def stepped(self, step: ClaimStep) -> None:
         """A claim has taken a step."""
-        self._step_seconds.record(seconds, {"step": step})
+        self._step_seconds.record(step.seconds, {"step": step.step})
+        if step.step == CLAIM_STEPS[-1]:
+            self._claim_seconds.record(step.since_requested_seconds)
 
     def _observe_pools(self) -> None:
         each: dict[str, tuple[str, Callable[[PoolFigures], int]]] = {
@@ -192,7 +206,7 @@ class MetricsLoop:
         now = self._clock.now()
         snapshot = await self._pools.load_for_pass(now)
         for step in await self._measures.take_claim_steps(now):
-            self._instruments.stepped(step.step, step.seconds)
+            self._instruments.stepped(step)
         self._instruments.picture = Picture(
             taken_at=now,
             paused=snapshot.paused,

@@ -134,8 +134,10 @@ class PoolLoop:
                 span.set_attribute("pool.is_leader", is_leader)
                 if not is_leader:
                     return PassResult(is_leader=False)
-                snapshot = await self._pools.load_for_pass(self._clock.now())
-                decided = await self._plan(snapshot)
+                with TRACER.start_as_current_span("pool.snapshot"):
+                    snapshot = await self._pools.load_for_pass(self._clock.now())
+                with TRACER.start_as_current_span("pool.plan"):
+                    decided = await self._plan(snapshot)
                 await join_organizations(self._pools, snapshot, self._clock.now())
                 tally = await self._applier.apply(decided.actions, snapshot)
             result = PassResult(

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from opentelemetry import trace
+
 from reconciler.core.hints import Hints
 from reconciler.core.names import prebuild_name
 from reconciler.core.pools import (
@@ -25,6 +27,7 @@ from reconciler.core.pools import (
     MarkHealthy,
     PoolHealth,
     PoolSnapshot,
+    describe_hard_limit,
 )
 from reconciler.store.claims import NewIds
 from reconciler.store.pools import CreationFence, Pools
@@ -35,6 +38,7 @@ from svckit.telemetry import current_traceparent
 __all__ = ["PoolApplier", "Tally"]
 
 LOG = get_logger(__name__)
+TRACER = trace.get_tracer("reconciler")
 
 
 @dataclass(slots=True)
@@ -97,11 +101,13 @@ class _Run:
     async def work(self, queue: deque[Action]) -> None:
         while queue:
             action = queue.popleft()
-            try:
-                await self._carry_out(action)
-            except Exception as error:
-                # One preset's odd rows must not end the loop that keeps all the others.
-                self._note_failure(action, error)
+            with TRACER.start_as_current_span("pool.action", attributes=_describe(action)) as span:
+                try:
+                    await self._carry_out(action)
+                except Exception as error:
+                    # One preset's odd rows must not end the loop that keeps all the others.
+                    span.set_status(trace.StatusCode.ERROR, type(error).__name__)
+                    self._note_failure(action, error)
 
     def _note_failure(self, action: Action, error: Exception) -> None:
         self.tally.failed += 1
@@ -122,8 +128,8 @@ class _Run:
                 self.tally.cancelled += await self._pools.cancel_creations(
                     workspace_ids, self._clock.now()
                 )
-            case MarkHardLimited(preset_id=preset_id, failure_count=count):
-                await self._mark_hard_limited(preset_id, count)
+            case MarkHardLimited():
+                await self._mark_hard_limited(action)
             case MarkHealthy(preset_id=preset_id):
                 if await self._pools.mark_health(
                     preset_id, PoolHealth.HEALTHY, message="", now=self._clock.now()
@@ -160,12 +166,19 @@ class _Run:
             self._hints.workspace_changed(action.workspace_id)
             self._hints.job_posted(queued.organization_id, queued.job_id, queued.provisioner_type)
 
-    async def _mark_hard_limited(self, preset_id: UUID, count: int) -> None:
-        message = f"{count} builds in a row failed; the pool stopped until it is resumed"
+    async def _mark_hard_limited(self, action: MarkHardLimited) -> None:
         if await self._pools.mark_health(
-            preset_id, PoolHealth.HARD_LIMITED, message=message, now=self._clock.now()
+            action.preset_id,
+            PoolHealth.HARD_LIMITED,
+            message=describe_hard_limit(action.failure_count, is_by_losses=action.is_by_losses),
+            now=self._clock.now(),
         ):
-            LOG.error("a pool reached its hard limit", preset_id=str(preset_id), count=count)
+            LOG.error(
+                "a pool reached its hard limit",
+                preset_id=str(action.preset_id),
+                count=action.failure_count,
+                reason="losses" if action.is_by_losses else "failures",
+            )
 
     def _ids(self) -> NewIds:
         return NewIds(
@@ -174,3 +187,9 @@ class _Run:
             job_id=self._new_id(),
             claim_id=self._new_id(),
         )
+
+
+def _describe(action: Action) -> dict[str, str]:
+    """What a trace says of an action; members whose preset is gone have none."""
+    name = {"pool.action": type(action).__name__}
+    return name if action.preset_id is None else {**name, "pool.preset_id": str(action.preset_id)}

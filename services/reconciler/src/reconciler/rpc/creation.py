@@ -17,13 +17,20 @@ from reconciler.core.hints import Hints
 from reconciler.core.names import check_name, make_name
 from reconciler.core.parameters import require_valid
 from reconciler.core.pools import PoolMiss, PoolSnapshot, explain_pool_miss
-from reconciler.core.presets import PresetChoice, differs_in_immutable, match_preset
+from reconciler.core.presets import PresetChoice, match_preset, validate_parameters
 from reconciler.core.views import WorkspaceView
 from reconciler.store.claims import Claimer, NewIds, PastRequest, Wanted, WorkspaceMaker
 from reconciler.store.offers import Offer, Offers
 from reconciler.store.pools import Pools
+from reconciler.store.quotas import Quotas
 from reconciler.store.workspaces import PresetRow, TemplateRow, Workspaces
-from svckit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from svckit.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+)
 from svckit.system import Clock
 
 __all__ = ["Creation", "Outcome", "Request", "template_unknown"]
@@ -82,10 +89,12 @@ class Creation:
         workspaces: Workspaces,
         offers: Offers,
         pools: Pools,
+        quotas: Quotas,
         hints: Hints,
         clock: Clock,
         new_id: Callable[[], UUID],
     ) -> None:
+        self._quotas = quotas
         self._maker = maker
         self._claimer = claimer
         self._workspaces = workspaces
@@ -99,6 +108,17 @@ class Creation:
         """Claims a prebuild or queues a first build. A request id that was served gives its first
         answer. `offer` may be a little old.
         """
+        limit = offer.template.workspaces_per_user_max
+        if limit is None:
+            return await self._create(request, offer)
+        async with self._quotas.hold(request.owner_id, offer.template.organization_id) as count:
+            if count >= limit:
+                if past := await self._find_past(request):
+                    return past
+                raise _exceeded(limit, count, offer.template.organization_name)
+            return await self._create(request, offer)
+
+    async def _create(self, request: Request, offer: Offer) -> Outcome:
         if request.name:
             check_name(request.name)
         plan: _Plan | None = None
@@ -224,9 +244,10 @@ def _make_plan(request: Request, offer: Offer) -> _Plan:
     in_pool = preset is not None and preset.instances is not None and offer.template.is_active
     is_fixed = False
     if in_pool and preset is not None and given != preset.parameters:
-        # Every member was built with the preset's values and the defaults.
+        # Every member was built with the preset's values and the defaults. What is wrong with these
+        # values only after those can never change, or not in that direction.
         built = require_valid(offer.parameters, preset.parameters)
-        is_fixed = bool(differs_in_immutable(offer.parameters, values, built))
+        is_fixed = bool(validate_parameters(offer.parameters, given, built).problems)
     return _Plan(
         template=offer.template,
         version_id=version_id,
@@ -234,6 +255,16 @@ def _make_plan(request: Request, offer: Offer) -> _Plan:
         values=values,
         in_pool=in_pool,
         is_fixed=is_fixed,
+    )
+
+
+def _exceeded(limit: int, count: int, organization: str) -> ResourceExhausted:
+    return ResourceExhausted(
+        f'owner: has {count} workspaces in "{organization}", where each person may have {limit};'
+        " delete one, or ask an admin of the organization for more",
+        reason="QUOTA_EXCEEDED",
+        field="owner",
+        metadata={"limit": str(limit), "count": str(count), "organization": organization},
     )
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from reconciler.core.hints import Hints
 from reconciler.rpc.creation import Creation
-from reconciler.rpc.principals import calling_user
+from reconciler.rpc.principals import calling_actor, calling_user
 from reconciler.rpc.waits import Waits
 from reconciler.rpc.workspaces import WorkspaceServicer
 from reconciler.store.builds import JobEnds
@@ -50,7 +50,8 @@ class LivingWorkspaceServicer(WorkspaceServicer):
     ) -> pb.SetWorkspaceLifecycleResponse:
         view = await self._get(request.workspace_id, "workspace.update", calling_user())
         change = decode_lifecycle_change(request)
-        await self._lifecycles.change(view.id, change, self._clock.now())
+        actor = calling_actor(self._new_id())
+        await self._lifecycles.change(view.id, change, actor, self._clock.now())
         return pb.SetWorkspaceLifecycleResponse(workspace=await self._show(view.id))
 
     async def BumpWorkspace(

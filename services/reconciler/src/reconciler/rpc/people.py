@@ -24,6 +24,7 @@ from reconciler.core.people import (
     check_key,
     check_organization_roles,
     check_page_size,
+    check_quota,
     check_site_roles,
     check_text,
     check_username,
@@ -202,6 +203,18 @@ class PeopleServicer(rpc.PeopleServiceServicer):
         ids = organizations_where(calling_user(), "organization.read")
         found = await self._people.list_organizations(None if ids is None else tuple(ids))
         return pb.ListOrganizationsResponse(organizations=map(encode_organization, found))
+
+    async def SetOrganizationQuota(
+        self, request: pb.SetOrganizationQuotaRequest, context: object
+    ) -> pb.SetOrganizationQuotaResponse:
+        limit = None
+        if request.HasField("workspaces_per_user_max"):
+            limit = check_quota(request.workspaces_per_user_max)
+        organization_id = await self._find_organization(request.organization, "organization.update")
+        changed = await self._people.set_quota(
+            organization_id, limit, self._actor(), self._clock.now()
+        )
+        return pb.SetOrganizationQuotaResponse(organization=encode_organization(changed))
 
     async def SetMember(
         self, request: pb.SetMemberRequest, context: object

@@ -195,8 +195,15 @@ class PoolServicer(rpc.PoolServiceServicer):
             for t in await self._pools.totals()
         }
         errors = await self._pools.last_errors(list(visible))
+        paused = {preset.template_id for preset in snapshot.presets if preset.paused}
         pools = encode_pools(
-            snapshot, self._settings, visible, totals, errors, include_inactive=include_inactive
+            snapshot,
+            self._settings,
+            visible,
+            totals,
+            errors,
+            await self._pools.list_pauses(list(paused)) if paused else {},
+            include_inactive=include_inactive,
         )
         return pools, snapshot.paused
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from reconciler.core.audit import Actor
+from reconciler.core.audit import Actor, read_trace_id
 from reconciler.core.permissions import ServicePrincipal, UserPrincipal
 from svckit.auth import authorize_again, current_principal
 from svckit.errors import PermissionDenied
@@ -31,8 +31,11 @@ def calling_actor(audit_id: UUID) -> Actor:
     """The person who calls as the one who does it, with the trace of the call; raises
     PermissionDenied for a service.
     """
-    _, _, rest = current_traceparent().partition("-")
-    return Actor(user_id=calling_user().user_id, audit_id=audit_id, trace_id=rest.partition("-")[0])
+    return Actor(
+        user_id=calling_user().user_id,
+        audit_id=audit_id,
+        trace_id=read_trace_id(current_traceparent()),
+    )
 
 
 def calling_service(kind: str) -> ServicePrincipal:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from reconciler.core.checks import (
     WORKER_SEEN,
     Check,
-    PostgresView,
+    InstanceView,
     WorkerView,
-    check_clock,
+    check_instances,
     check_provisioners,
+    check_versions,
+)
+from reconciler.core.postgres_checks import (
+    PostgresView,
+    check_clock,
+    check_connections,
+    check_postgres,
     check_schema,
 )
 from reconciler.rpc.principals import calling_user
@@ -25,18 +32,21 @@ from warmpool.control.v1 import system_pb2_grpc as rpc
 
 __all__ = ["SystemServicer"]
 
+CLAIM_CONNECTIONS = 1  # beside the pool, see wiring
+
 
 class SystemServicer(rpc.SystemServiceServicer):
-    """Implements SystemService. `probes` look at what else the replica depends on, at once."""
+    """Implements SystemService. `probes` look at what else the replica depends on."""
 
     def __init__(
         self,
         database: Database,
         clock: Clock,
         version: str,
-        probes: Sequence[Callable[[], Check]] = (),
+        probes: Sequence[Callable[[], Awaitable[Check]]] = (),
     ) -> None:
         self._views = SystemViews(database)
+        self._connections = database.pool_max + CLAIM_CONNECTIONS
         self._clock = clock
         self._version = version
         self._probes = tuple(probes)
@@ -50,17 +60,24 @@ class SystemServicer(rpc.SystemServiceServicer):
         try:
             postgres = await self._views.get_postgres()
             workers = await self._views.list_workers(now - WORKER_SEEN)
+            instances = await self._views.list_instances(now - WORKER_SEEN)
         except Unavailable as error:
-            checks.append(Check(name="postgres", is_ok=False, message=error.message))
+            checks.append(
+                Check(
+                    name="postgres",
+                    is_ok=False,
+                    message=error.message,
+                    fix="start Postgres, or set right database_url",
+                )
+            )
         else:
-            checks += self._judge(postgres, workers)
+            checks += self._judge(postgres, workers, instances)
             response.schema_version = postgres.schema_version
             response.postgres_version = postgres.version
             response.provisioners.extend(map(_encode_worker, workers))
-        checks += [probe() for probe in self._probes]
-        response.checks.extend(
-            pb.Check(name=check.name, ok=check.is_ok, message=check.message) for check in checks
-        )
+            response.instances.extend(map(_encode_instance, instances))
+        checks += [await probe() for probe in self._probes]
+        response.checks.extend(map(_encode_check, checks))
         return response
 
     async def WhoAmI(self, request: pb.WhoAmIRequest, context: object) -> pb.WhoAmIResponse:
@@ -69,13 +86,43 @@ class SystemServicer(rpc.SystemServiceServicer):
             user_id=str(caller.user_id), username=caller.username, roles=sorted(caller.roles)
         )
 
-    def _judge(self, postgres: PostgresView, workers: tuple[WorkerView, ...]) -> list[Check]:
+    def _judge(
+        self,
+        postgres: PostgresView,
+        workers: tuple[WorkerView, ...],
+        instances: tuple[InstanceView, ...],
+    ) -> list[Check]:
+        replicas = sum(each.service == "reconciler" for each in instances)
         return [
-            Check(name="postgres", is_ok=True, message=f"version {postgres.version}"),
+            *check_postgres(postgres),
             check_schema(postgres.schema_version, list_migrations()[-1].name),
             check_clock(self._clock.now(), postgres.now),
+            check_connections(postgres.connections_max, self._connections, replicas),
+            check_versions(self._version, instances),
             check_provisioners(workers),
+            *check_instances(instances),
         ]
+
+
+def _encode_check(check: Check) -> pb.Check:
+    return pb.Check(
+        name=check.name,
+        ok=check.is_ok,
+        message=check.message,
+        warning=check.is_warning,
+        fix=check.fix,
+    )
+
+
+def _encode_instance(instance: InstanceView) -> pb.Instance:
+    return pb.Instance(
+        id=str(instance.id),
+        service=instance.service,
+        name=instance.name,
+        version=instance.version,
+        last_seen_at=encode_time(instance.last_seen_at),
+        programs=instance.programs,
+    )
 
 
 def _encode_worker(worker: WorkerView) -> pb.ProvisionerWorker:

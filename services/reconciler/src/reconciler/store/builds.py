@@ -30,16 +30,19 @@ from reconciler.core.jobs import (
     decide_silent,
     next_status,
 )
+from reconciler.core.notifications.keys import once_key
+from reconciler.core.notifications.kinds import Kind
 from reconciler.core.templates import ImportResult
 from reconciler.store.checks import SQL as CHECKS
 from reconciler.store.cipher import StateCipher
 from reconciler.store.db import Connection, Database
+from reconciler.store.events import tell_of_pool
 from reconciler.store.jobs import SQL as JOBS
 from reconciler.store.jobs import SilentJob, hold_attempt, insert_lines
 from reconciler.store.lifecycle import count_run
 from reconciler.store.manifests import seal_manifest
 from reconciler.store.queries import load_queries
-from reconciler.store.settling import settle_claim, tell_of_rehearsal
+from reconciler.store.settling import fail_claim, settle_claim, tell_of_rehearsal
 from reconciler.store.templates import finish_import
 from svckit.errors import FailedPrecondition, NotFound
 
@@ -238,9 +241,8 @@ class JobEnds:
             if status is JobStatus.PENDING:
                 await end.finish(JobEvent.CANCEL_REQUESTED, error="canceled on request")
                 if build is not None:
-                    await connection.execute(
-                        SQL.fail_claim, build["workspace_id"], "the claim build was canceled"
-                    )
+                    error = "the claim build was canceled"
+                    await fail_claim(connection, build["workspace_id"], error, now, is_told=False)
             else:
                 await connection.execute(JOBS.request_cancel, job_id, now)
                 end.status = JobStatus.CANCELING
@@ -316,13 +318,23 @@ async def _carry_out(
             event = JobEvent.CANCELED if reason == "CANCELED" else JobEvent.FAILED
             await end.finish(event, error=error, reason=reason)
             if build is not None:
-                await connection.execute(SQL.fail_claim, build["workspace_id"], error)
+                is_told = event is JobEvent.FAILED and build["transition"] == "start"
+                await fail_claim(connection, build["workspace_id"], error, now, is_told=is_told)
                 if build["stage"] == "create" and reason == "VALIDATION" and build["preset_id"]:
                     message = (
                         f"validation refused a prebuild; the pool waits for a version: {error}"
                     )
-                    await connection.execute(SQL.refuse_pool, build["preset_id"], message, now)
+                    await _refuse_pool(connection, build["preset_id"], message, now)
             return end.aftermath(build)
+
+
+async def _refuse_pool(
+    connection: Connection, preset_id: UUID, message: str, now: datetime
+) -> None:
+    if await connection.fetchval(SQL.refuse_pool, preset_id, message) is None:
+        return
+    kind = Kind.POOL_VALIDATION_FAILED
+    await tell_of_pool(connection, once_key(kind, preset_id), preset_id, kind, message, now)
 
 
 async def _store_agents(

@@ -15,8 +15,10 @@ from uuid import UUID
 
 import asyncpg
 
+from reconciler.core.audit import Actor, read_trace_id
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.views import WorkspaceView
+from reconciler.store.audit import insert_audit
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
 from reconciler.store.views import fetch_views_of
@@ -211,6 +213,22 @@ class WorkspaceMaker:
             provisioner_type = await insert_workspace(
                 connection, wanted, ids, pool_miss=pool_miss, now=now
             )
+            actor = Actor(
+                user_id=wanted.initiator_id,
+                audit_id=ids.claim_id,  # there is no claim to have it
+                trace_id=read_trace_id(wanted.traceparent),
+            )
+            entry = actor.entry(
+                "workspace.create",
+                "workspace",
+                ids.workspace_id,
+                organization_id=wanted.organization_id,
+                name=wanted.name,
+                owner_id=str(wanted.owner_id),
+                template_id=str(wanted.template_id),
+                pool_miss=pool_miss,
+            )
+            await insert_audit(connection, entry, now)
             return Created(
                 workspace_id=ids.workspace_id,
                 job_id=ids.job_id,

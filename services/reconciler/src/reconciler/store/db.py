@@ -35,6 +35,7 @@ LOCKS = load_queries("locks")
 STATEMENT_TIMEOUT_SECONDS = 30.0
 ACQUIRE_TIMEOUT_SECONDS = 10.0
 ATTEMPTS_MAX = 5
+RETRY_SECONDS = 1.0  # what a caller is told when the database is away
 _REPEATABLE = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -127,7 +128,9 @@ class Database:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
                 yield connection
         except _LOST as error:
-            raise Unavailable(f"the database is not there: {_name(error)}") from error
+            raise Unavailable(
+                f"the database is not there: {_name(error)}", retry_after_seconds=RETRY_SECONDS
+            ) from error
         except _HOLDS_NUL as error:
             raise InvalidArgument(
                 "a text holds the character NUL (U+0000); any other is allowed",
@@ -152,9 +155,16 @@ class Database:
             except _REPEATABLE as error:
                 if attempt == ATTEMPTS_MAX:
                     raise Unavailable(
-                        f"the database refused {ATTEMPTS_MAX} times: {_name(error)}"
+                        f"the database refused {ATTEMPTS_MAX} times: {_name(error)}",
+                        retry_after_seconds=RETRY_SECONDS,
                     ) from error
         raise AssertionError("the loop returns or raises")
+
+    async def probe(self) -> str:
+        """Returns "" if the database answers; raises Unavailable."""
+        async with self.read() as connection:
+            await connection.fetchval(LOCKS.answer)
+        return ""
 
     @asynccontextmanager
     async def try_lock(self, key: int) -> AsyncGenerator[bool]:

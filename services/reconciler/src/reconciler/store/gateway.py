@@ -96,18 +96,22 @@ class Agents:
     async def record_reinits(
         self, steps: Sequence[ReinitStep], now: datetime
     ) -> tuple[list[bool], tuple[AppliedClaim, ...]]:
-        """Records steps; says of each whether the claim is that agent's, and which claims moved
-        on.
+        """Records steps, in one statement; says of each whether the claim is that agent's, and
+        which claims moved on.
         """
 
         async def work(connection: Connection) -> tuple[list[bool], tuple[AppliedClaim, ...]]:
-            accepted: list[bool] = []
-            for step in steps:
-                claim = await connection.fetchval(
-                    SQL.record_reinit, step.token_hash, step.claim_id, step.step, step.error, now
-                )
-                accepted.append(claim is not None)
-            claims = sorted({s.claim_id for s, ok in zip(steps, accepted, strict=True) if ok})
+            rows = await connection.fetch(
+                SQL.record_reinits,
+                [step.token_hash for step in steps],
+                [step.claim_id for step in steps],
+                [step.step for step in steps],
+                [step.error for step in steps],
+                now,
+            )
+            known = {row["position"] for row in rows}
+            accepted = [position in known for position in range(1, len(steps) + 1)]
+            claims = sorted({row["claim_id"] for row in rows})
             moved = await connection.fetch(SQL.close_claims, claims, now) if claims else []
             return accepted, tuple(
                 AppliedClaim(

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from reconciler.core.audit import Actor
+from reconciler.core.audit import Actor, AuditEntry, read_trace_id
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.lifecycle import (
     RETRY_AFTER,
@@ -113,7 +113,9 @@ class Lifecycles:
 
         return await self._database.transact(work)
 
-    async def change(self, workspace_id: UUID, change: LifecycleChange, now: datetime) -> None:
+    async def change(
+        self, workspace_id: UUID, change: LifecycleChange, actor: Actor, now: datetime
+    ) -> None:
         """Sets what the owner wants. Raises NotFound, FailedPrecondition for a prebuild, and what
         `change_settings` raises.
         """
@@ -145,6 +147,19 @@ class Lifecycles:
                 await _wake(connection, row, now)
             elif change.is_dormant and row["dormant_at"] is None:
                 await _set_dormant(connection, workspace_id, now, deletion_due_at(policy, now))
+            if after != before or change.is_dormant is not None:
+                entry = actor.entry(
+                    "workspace.lifecycle",
+                    "workspace",
+                    workspace_id,
+                    organization_id=row["organization_id"],
+                    name=row["name"],
+                    autostart=after.autostart_cron,
+                    timezone=after.autostart_timezone,
+                    ttl_seconds=after.ttl_seconds,
+                    dormant=change.is_dormant,
+                )
+                await insert_audit(connection, entry, now)
 
         await self._database.transact(work)
 
@@ -286,6 +301,17 @@ async def _carry_out(
         case Stop(reason=reason):
             return await queue("stop", reason.value)
         case Delete():
+            entry = AuditEntry(
+                id=build_id,
+                actor_id=None,
+                action="workspace.delete",
+                target_kind="workspace",
+                target_id=str(row["id"]),
+                organization_id=row["organization_id"],
+                details={"name": row["name"], "owner": row["owner_name"], "reason": "autodelete"},
+                trace_id=read_trace_id(traceparent),
+            )
+            await insert_audit(connection, entry, now)
             return await queue("delete", "autodelete")
         case MarkDormant(deleting_at=deleting_at):
             await _set_dormant(connection, row["id"], now, deleting_at)

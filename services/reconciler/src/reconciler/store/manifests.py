@@ -2,7 +2,7 @@
 
 Promises: once nothing is left of the release that knew only the column `manifest`, every manifest
 is stored encrypted and none lies in clear. Until then each is stored in clear, where both releases
-read it; a manifest in clear is therefore always the newer one. See ADR 0011.
+read it; a manifest in clear is therefore always the newer one. See ADR 0013.
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ class Manifests:
         self._database = database
         self._cipher = cipher
 
-    async def seal_all(self, now: datetime) -> int:
-        """Nothing is left of the release before: from now on every manifest is stored encrypted,
-        and those that were stored in clear are. Returns how many were.
-        """
+    async def seal_from_now_on(self, now: datetime) -> None:
+        """Nothing is left of the release before: no manifest is stored in clear any more."""
         async with self._database.read() as connection:
             await connection.execute(SQL.seal_from_now_on, now)
+
+    async def seal_all(self) -> int:
+        """Encrypts those that lie in clear and need not; returns how many there were."""
         total = 0
         while sealed := await self._database.transact(self._seal_some):
             total += sealed

@@ -15,7 +15,7 @@ from importlib import resources
 from reconciler.store.db import Database
 from reconciler.store.queries import load_queries
 
-__all__ = ["Migration", "list_migrations", "migrate"]
+__all__ = ["Migration", "list_migrations", "list_missing", "migrate"]
 
 _LOCK_KEY = 0x5741_524D_0001  # "WARM", 1
 _FILE = re.compile(r"^(\d{4})_(pre|post)_(\w+)\.sql$")
@@ -60,12 +60,7 @@ async def migrate(
             await connection.execute(SQL.ensure_migrations_table)
             rows = await connection.fetch(SQL.list_applied_migrations)
             done = {row["number"] for row in rows}
-            is_new = not done
-            for migration in list_migrations() if migrations is None else migrations:
-                if migration.number in done:
-                    continue
-                if migration.phase == "post" and not (post or is_new):
-                    break
+            for migration in _plan(migrations, done, post=post):
                 async with connection.transaction():
                     await connection.execute(migration.sql, timeout=600)
                     await connection.execute(SQL.insert_migration, migration.number, migration.name)
@@ -73,3 +68,28 @@ async def migrate(
         finally:
             await connection.execute(SQL.unlock_migrations, _LOCK_KEY)
     return tuple(applied)
+
+
+async def list_missing(
+    database: Database, *, migrations: Sequence[Migration] | None = None
+) -> tuple[str, ...]:
+    """The names of what must be applied before this release can serve. Changes nothing."""
+    async with database.read() as connection:
+        done: set[int] = set()
+        if await connection.fetchval(SQL.has_migrations_table):
+            done = {row["number"] for row in await connection.fetch(SQL.list_applied_migrations)}
+    return tuple(migration.name for migration in _plan(migrations, done, post=False))
+
+
+def _plan(
+    migrations: Sequence[Migration] | None, done: set[int], *, post: bool
+) -> tuple[Migration, ...]:
+    """What to apply, in order, to a database in which `done` are."""
+    steps: list[Migration] = []
+    for migration in list_migrations() if migrations is None else migrations:
+        if migration.number in done:
+            continue
+        if migration.phase == "post" and done and not post:
+            break
+        steps.append(migration)
+    return tuple(steps)

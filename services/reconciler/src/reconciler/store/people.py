@@ -179,12 +179,31 @@ class People:
             rows = await connection.fetch(
                 SQL.list_organizations, None if ids is None else list(ids)
             )
-        return tuple(
-            OrganizationView(
-                id=r["id"], name=r["name"], is_default=r["is_default"], created_at=r["created_at"]
-            )
-            for r in rows
-        )
+        return tuple(map(_read_organization, rows))
+
+    async def set_quota(
+        self, organization_id: UUID, limit: int | None, actor: Actor, now: datetime
+    ) -> OrganizationView:
+        """Limits how many workspaces each person may have in an organization; None does not. What
+        people have already stays.
+        """
+
+        async def work(connection: Connection) -> OrganizationView:
+            changed = await connection.fetchval(SQL.set_quota, organization_id, limit)
+            (row,) = await connection.fetch(SQL.list_organizations, [organization_id])
+            if changed is not None:
+                entry = actor.entry(
+                    "organization.set_quota",
+                    "organization",
+                    organization_id,
+                    organization_id=organization_id,
+                    name=row["name"],
+                    workspaces_per_user_max=limit,
+                )
+                await insert_audit(connection, entry, now)
+            return _read_organization(row)
+
+        return await self._database.transact(work)
 
     async def set_member(
         self,
@@ -281,6 +300,16 @@ def _refuse_last_owner(owners: Sequence[asyncpg.Record], user: UserView, fix: st
             reason="LAST_OWNER",
             field="username",
         )
+
+
+def _read_organization(r: asyncpg.Record) -> OrganizationView:
+    return OrganizationView(
+        id=r["id"],
+        name=r["name"],
+        is_default=r["is_default"],
+        created_at=r["created_at"],
+        workspaces_per_user_max=r["workspaces_per_user_max"],
+    )
 
 
 def _read_user(r: asyncpg.Record) -> UserView:

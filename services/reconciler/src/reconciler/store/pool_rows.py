@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
@@ -14,6 +14,7 @@ import asyncpg
 from reconciler.core.jobs import JobStatus
 from reconciler.core.pools import (
     BuildHistory,
+    Loss,
     MemberRow,
     MemberTotals,
     PoolHealth,
@@ -27,11 +28,14 @@ from reconciler.core.pools import (
 __all__ = [
     "Sorted",
     "foreign_organizations",
-    "read_history",
+    "read_histories",
     "read_member",
     "read_preset",
     "sort_out",
 ]
+
+
+PRESETS_KEPT_MAX = 16_384  # a kilobyte or so each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +51,11 @@ class Sorted:
 def sort_out(
     presets: Iterable[asyncpg.Record],
     totals: Iterable[asyncpg.Record],
-    histories: Iterable[asyncpg.Record],
+    histories: Iterable[BuildHistory],
     now: datetime,
 ) -> Sorted:
     """Tells pools at rest, whose members need not be read, from the others."""
-    history_of = {row["preset_id"]: read_history(row) for row in histories}
+    history_of = {history.preset_id: history for history in histories}
     totals_of = {row["preset_id"]: _read_totals(row) for row in totals}
     resting: list[RestingPool] = []
     others: list[PresetRow] = []
@@ -88,8 +92,9 @@ def foreign_organizations(
     return tuple(sorted(keeping.difference(joined)))
 
 
+@lru_cache(maxsize=PRESETS_KEPT_MAX)
 def read_preset(r: asyncpg.Record) -> PresetRow:
-    """A row of `load_presets`."""
+    """A row of `load_presets`. Most are the same in every pass."""
     return PresetRow(
         preset_id=r["id"],
         preset_name=r["name"],
@@ -107,6 +112,7 @@ def read_preset(r: asyncpg.Record) -> PresetRow:
         timezone=r["timezone"],
         health=PoolHealth(r["health"]),
         resumed_at=r["resumed_at"],
+        stop_reason=r["stop_reason"],
         paused=r["is_paused"],
     )
 
@@ -134,8 +140,25 @@ def read_member(r: asyncpg.Record) -> MemberRow:
     )
 
 
-def read_history(r: asyncpg.Record) -> BuildHistory:
-    """A row of `load_histories`."""
+def read_histories(
+    ends: Iterable[asyncpg.Record], losses: Iterable[asyncpg.Record]
+) -> tuple[BuildHistory, ...]:
+    """Rows of `load_histories` and `load_losses`."""
+    histories = {row["preset_id"]: _read_history(row) for row in ends}
+    for row in losses:
+        preset_id = row["preset_id"]
+        histories[preset_id] = replace(
+            histories.get(preset_id) or BuildHistory(preset_id=preset_id),
+            losses=tuple(
+                Loss(created_at=created_at, lost_at=lost_at)
+                for created_at, lost_at in zip(row["created_ats"], row["lost_ats"], strict=True)
+            ),
+            last_proven_at=row["proven_at"],
+        )
+    return tuple(histories.values())
+
+
+def _read_history(r: asyncpg.Record) -> BuildHistory:
     return BuildHistory(
         preset_id=r["preset_id"],
         recent_failure_count=r["recent_failures"],
@@ -146,7 +169,7 @@ def read_history(r: asyncpg.Record) -> BuildHistory:
     )
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=PRESETS_KEPT_MAX)
 def _read_schedules(text: str) -> tuple[ScheduleRow, ...]:
     """Many presets have the same, most have none."""
     return tuple(

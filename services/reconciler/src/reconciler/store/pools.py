@@ -19,13 +19,16 @@ import asyncpg
 from reconciler.core.audit import AuditEntry
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import JobStatus
-from reconciler.core.pools import PoolHealth, PoolSnapshot
+from reconciler.core.notifications.keys import once_key
+from reconciler.core.notifications.kinds import Kind
+from reconciler.core.pools import BuildHistory, PoolHealth, PoolPause, PoolSnapshot
 from reconciler.store.audit import insert_audit
 from reconciler.store.claims import NewIds, Wanted, insert_workspace
 from reconciler.store.db import Connection, Database
+from reconciler.store.events import tell_of_pool
 from reconciler.store.pool_rows import (
     foreign_organizations,
-    read_history,
+    read_histories,
     read_member,
     read_preset,
     sort_out,
@@ -40,6 +43,10 @@ SQL = load_queries("pools")
 BUILDS = load_queries("builds")
 IN_THREAD_FROM = 500
 """From so many presets on, rows are sorted out beside the event loop."""
+LOSSES_COUNT_FOR = 24
+"""How many lookbacks a loss counts, unless a member proves the pool before. A line of losses grows
+by one in a lookback or two at the slowest, because who is ready for longer is proven.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +90,7 @@ class Pools:
         templates of one name.
         """
         async with self._database.snapshot() as connection:
-            paused = bool(await connection.fetchval(SQL.is_paused))
+            around = await self._load_circumstances(connection, now)
             presets = await connection.fetch(
                 SQL.load_presets, SYSTEM_USER_ID, preset_ids, template or None
             )
@@ -94,48 +101,58 @@ class Pools:
                 now - self._agent_timeout,
                 [row["id"] for row in presets] if is_part else None,
             )
-            histories = await connection.fetch(SQL.load_histories, now - self._failure_lookback)
-            hearing_since = await connection.fetchval(
-                SQL.find_hearing_since, now - self._agent_timeout
-            )
+            histories = await self._load_histories(connection, now)
         return PoolSnapshot(
             taken_at=now,
-            paused=paused,
+            paused=around["is_paused"],
             presets=tuple(map(read_preset, presets)),
             members=tuple(map(read_member, members)),
-            histories=tuple(map(read_history, histories)),
-            hearing_since=hearing_since,
+            histories=histories,
+            hearing_since=around["hearing_since"],
         )
 
     async def load_for_pass(self, now: datetime) -> PoolSnapshot:
         """Every pool at one moment; members only of those that do not rest."""
         seen_after = now - self._agent_timeout
         async with self._database.snapshot() as connection:
-            paused = bool(await connection.fetchval(SQL.is_paused))
-            joined = await connection.fetch(SQL.list_joined_organizations, SYSTEM_USER_ID)
+            around = await self._load_circumstances(connection, now)
             presets = await connection.fetch(SQL.load_presets, SYSTEM_USER_ID, None, None)
             totals = await connection.fetch(SQL.load_totals, SYSTEM_USER_ID, seen_after)
-            histories = await connection.fetch(SQL.load_histories, now - self._failure_lookback)
+            histories = await self._load_histories(connection, now)
             sort = partial(sort_out, presets, totals, histories, now)
             found = await asyncio.to_thread(sort) if len(presets) > IN_THREAD_FROM else sort()
             members: list[asyncpg.Record] = []
-            hearing_since = await connection.fetchval(SQL.find_hearing_since, seen_after)
             if found.preset_ids or any(row["preset_id"] is None for row in totals):
                 members = await connection.fetch(
                     SQL.load_members, SYSTEM_USER_ID, seen_after, found.preset_ids
                 )
         return PoolSnapshot(
             taken_at=now,
-            paused=paused,
+            paused=around["is_paused"],
             presets=found.presets,
             members=tuple(map(read_member, members)),
             histories=found.histories,
             resting=found.resting,
-            hearing_since=hearing_since,
-            foreign_organization_ids=foreign_organizations(
-                presets, [row["organization_id"] for row in joined]
-            ),
+            hearing_since=around["hearing_since"],
+            foreign_organization_ids=foreign_organizations(presets, around["organization_ids"]),
         )
+
+    async def _load_circumstances(self, connection: Connection, now: datetime) -> asyncpg.Record:
+        row = await connection.fetchrow(
+            SQL.load_circumstances, SYSTEM_USER_ID, now - self._agent_timeout
+        )
+        assert row is not None
+        return row
+
+    async def _load_histories(
+        self, connection: Connection, now: datetime
+    ) -> tuple[BuildHistory, ...]:
+        lookback = self._failure_lookback
+        ends = await connection.fetch(SQL.load_histories, now - lookback)
+        losses = await connection.fetch(
+            SQL.load_losses, now - LOSSES_COUNT_FOR * lookback, lookback
+        )
+        return read_histories(ends, losses)
 
     async def join_organizations(self, organization_ids: Sequence[UUID], now: datetime) -> int:
         """Makes the pool's user a member where it is not one; returns where it became one."""
@@ -243,14 +260,13 @@ class Pools:
         """
 
         async def work(connection: Connection) -> bool:
-            changed = await connection.fetchrow(SQL.mark_health, preset_id, health.value)
+            changed = await connection.fetchrow(SQL.mark_health, preset_id, health.value, message)
             if changed is None:
                 return False
             if message:
-                key = f"pool.{health.value}/{preset_id}"
-                await connection.execute(
-                    SQL.notify_once, key, preset_id, f"pool.{health.value}", message, now
-                )
+                kind = Kind(f"pool.{health.value}")
+                key = once_key(kind, preset_id)
+                await tell_of_pool(connection, key, preset_id, kind, message, now)
             return True
 
         return await self._database.transact(work)
@@ -362,6 +378,15 @@ class Pools:
         async with self._database.read() as connection:
             rows = await connection.fetch(SQL.last_errors, list(preset_ids))
         return {r["preset_id"]: r["error"] for r in rows if r["error"]}
+
+    async def list_pauses(self, template_ids: Sequence[UUID]) -> dict[tuple[UUID, str], PoolPause]:
+        """Who paused what, by template and preset name; an empty name is all of the template."""
+        async with self._database.read() as connection:
+            rows = await connection.fetch(SQL.list_pauses, list(template_ids))
+        return {
+            (row["template_id"], row["preset_name"]): PoolPause(row["username"], row["paused_at"])
+            for row in rows
+        }
 
     async def totals(self) -> tuple[PoolTotals, ...]:
         """What pools have done so far."""

@@ -7,7 +7,8 @@ CREATE TABLE organizations (
     id          uuid PRIMARY KEY,
     name        text NOT NULL UNIQUE CONSTRAINT organization_name_is_a_label CHECK (name ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND length(name) <= 32),
     is_default  boolean NOT NULL DEFAULT false,
-    created_at  timestamptz NOT NULL
+    created_at  timestamptz NOT NULL,
+    workspaces_per_user_max integer CONSTRAINT quota_is_not_negative CHECK (workspaces_per_user_max >= 0) -- null is no limit
 );
 CREATE UNIQUE INDEX one_default_organization ON organizations (is_default) WHERE is_default;
 
@@ -119,8 +120,10 @@ CREATE TABLE presets (
     health              text NOT NULL DEFAULT 'healthy' CONSTRAINT pool_health CHECK (health IN ('healthy', 'hard_limited', 'validation_failed')),
     resumed_at          timestamptz,
     rehearsed_at        timestamptz, -- when a claim was first planned upon a prebuild of it
+    stop_reason         text NOT NULL DEFAULT '', -- why health is not healthy
     CONSTRAINT preset_name_is_unique UNIQUE (template_version_id, name)
 );
+CREATE INDEX presets_that_stopped ON presets (id) WHERE health = 'hard_limited';
 
 -- The operator's switch, by name so that it outlives a promotion. An empty preset name means all of the template.
 CREATE TABLE pool_pauses (
@@ -181,6 +184,7 @@ CREATE TABLE job_logs (
     PRIMARY KEY (job_id, position),
     CONSTRAINT job_log_line_is_stored_once UNIQUE (job_id, attempt, sequence)
 );
+CREATE INDEX job_logs_by_age ON job_logs USING brin (written_at);
 
 -- Provisioners seen lately.
 CREATE TABLE workers (
@@ -191,6 +195,18 @@ CREATE TABLE workers (
     tags              jsonb NOT NULL,
     service_key_id    uuid NOT NULL REFERENCES service_keys,
     last_seen_at      timestamptz NOT NULL
+);
+
+-- Processes that told of themselves lately, for `warmpool doctor`. `clock_skew_seconds`: how far their clock was ahead.
+CREATE TABLE instances (
+    id                 uuid PRIMARY KEY,
+    service            text NOT NULL,
+    name               text NOT NULL,
+    version            text NOT NULL,
+    clock_skew_seconds double precision NOT NULL,
+    problems           text[] NOT NULL,
+    programs           jsonb NOT NULL,
+    last_seen_at       timestamptz NOT NULL
 );
 
 -- Workspaces ------------------------------------------------------------------------------------------------------------------
@@ -260,6 +276,7 @@ CREATE TABLE workspace_builds (
     CONSTRAINT build_number_is_unique UNIQUE (workspace_id, number)
 );
 CREATE INDEX builds_of_never_ready ON workspace_builds (workspace_id) WHERE reason = 'never_ready';
+CREATE INDEX builds_of_lost ON workspace_builds (created_at) WHERE reason = 'lost';
 ALTER TABLE workspaces ADD CONSTRAINT latest_build_exists FOREIGN KEY (latest_build_id) REFERENCES workspace_builds DEFERRABLE INITIALLY DEFERRED;
 
 CREATE TABLE agents (
@@ -291,6 +308,7 @@ CREATE TABLE agent_logs (
     text       text NOT NULL,
     PRIMARY KEY (agent_id, position)
 );
+CREATE INDEX agent_logs_by_age ON agent_logs USING brin (written_at);
 
 -- Claims ----------------------------------------------------------------------------------------------------------------------
 
@@ -353,13 +371,52 @@ CREATE TABLE audit_log (
 );
 CREATE INDEX audit_log_newest_first ON audit_log (happened_at DESC, id DESC);
 
--- Told once: the key says what was told.
+-- What happened that somebody should know: told once for each key, which names the day where it may happen again. Who is told is planned
+-- after the deed that inserts it; `recipient_id` is the one it is for, null for those whose role it is.
 CREATE TABLE notifications (
     key             text PRIMARY KEY,
     organization_id uuid NOT NULL REFERENCES organizations,
     kind            text NOT NULL,
     message         text NOT NULL,
-    created_at      timestamptz NOT NULL
+    created_at      timestamptz NOT NULL,
+    id              uuid NOT NULL DEFAULT gen_random_uuid() CONSTRAINT notification_id_is_unique UNIQUE,
+    recipient_id    uuid REFERENCES users,
+    facts           jsonb NOT NULL DEFAULT '{}',
+    fanned_out_at   timestamptz
+);
+CREATE INDEX notifications_to_fan_out ON notifications (created_at, id) WHERE fanned_out_at IS NULL;
+
+-- One message to one person or sink; its id is the message's, however often it is tried. `due_at` of a pending one is when it may be
+-- tried (again): taking it moves that past the attempt, so that an attempt nobody reports on is repeated.
+CREATE TABLE notification_deliveries (
+    id              uuid PRIMARY KEY,
+    notification_id uuid NOT NULL REFERENCES notifications (id) ON DELETE CASCADE,
+    channel         text NOT NULL CONSTRAINT delivery_channel CHECK (channel IN ('inbox', 'email', 'webhook', 'apprise')),
+    target          text NOT NULL DEFAULT '',
+    recipient_id    uuid REFERENCES users,
+    status          text NOT NULL CONSTRAINT delivery_status CHECK (status IN ('pending', 'sent', 'dead')),
+    attempts        integer NOT NULL DEFAULT 0,
+    due_at          timestamptz NOT NULL,
+    created_at      timestamptz NOT NULL,
+    finished_at     timestamptz,
+    read_at         timestamptz,
+    error           text NOT NULL DEFAULT '',
+    CONSTRAINT delivery_is_planned_once UNIQUE NULLS NOT DISTINCT (notification_id, channel, target, recipient_id),
+    CONSTRAINT delivery_is_finished_if_and_only_if_final CHECK ((finished_at IS NOT NULL) = (status <> 'pending')),
+    CONSTRAINT delivery_of_a_person_has_one CHECK ((recipient_id IS NOT NULL) = (channel IN ('inbox', 'email')))
+);
+CREATE INDEX deliveries_due ON notification_deliveries (channel, target, due_at) WHERE status = 'pending';
+CREATE INDEX deliveries_dead ON notification_deliveries (finished_at DESC, id DESC) WHERE status = 'dead';
+CREATE INDEX deliveries_newest_first ON notification_deliveries (created_at DESC, id DESC);
+CREATE INDEX inbox_newest_first ON notification_deliveries (recipient_id, created_at DESC, id DESC) WHERE channel = 'inbox';
+
+-- Where somebody differs from the defaults.
+CREATE TABLE notification_preferences (
+    user_id uuid NOT NULL REFERENCES users,
+    kind    text NOT NULL,
+    channel text NOT NULL CONSTRAINT preference_channel CHECK (channel IN ('inbox', 'email')),
+    is_on   boolean NOT NULL,
+    PRIMARY KEY (user_id, kind, channel)
 );
 
 -- The first rows --------------------------------------------------------------------------------------------------------------

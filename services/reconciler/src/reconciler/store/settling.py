@@ -1,7 +1,8 @@
 """What the end of a build or a dry run means for claims, within the transaction that records it.
 
 Promises: a claim becomes deliverable together with the outbox row that says so; template admins are
-told once of a claim that replaced what was warmed, and once of a rehearsal that found it would.
+told once a day of claims that replaced what was warmed, and once of a rehearsal that found it
+would; a claimant is told once a day that their claim failed.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from uuid import UUID
 from bus.events import PrebuildClaimed, encode_event
 from bus.subjects import claims_subject
 from reconciler.core.builds import describe_rehearsal, describe_replacements
+from reconciler.core.notifications.keys import daily_key, once_key
+from reconciler.core.notifications.kinds import Kind
 from reconciler.store.db import Connection
+from reconciler.store.events import tell_claimant, tell_of_pool
 from reconciler.store.queries import load_queries
 
-__all__ = ["settle_claim", "tell_of_rehearsal"]
+__all__ = ["fail_claim", "settle_claim", "tell_of_rehearsal"]
 
 SQL = load_queries("builds")
 OUTBOX = load_queries("outbox")
-POOLS = load_queries("pools")
 
 
 async def settle_claim(
@@ -36,11 +39,11 @@ async def settle_claim(
     if replacements:
         names = await connection.fetchrow(SQL.get_claim_names, claim["id"])
         assert names is not None
-        await connection.execute(
-            POOLS.notify_once,
-            f"claim.resources_replaced/{claim['id']}",
+        await tell_of_pool(
+            connection,
+            daily_key(Kind.CLAIM_RESOURCES_REPLACED, claim["preset_id"], now),
             claim["preset_id"],
-            "claim.resources_replaced",
+            Kind.CLAIM_RESOURCES_REPLACED,
             describe_replacements(replacements, **names),
             now,
         )
@@ -56,6 +59,20 @@ async def settle_claim(
     return True
 
 
+async def fail_claim(
+    connection: Connection, workspace_id: UUID, error: str, now: datetime, *, is_told: bool
+) -> None:
+    """Notes why a workspace's claim build failed; nothing for a workspace that has no claim to
+    build. `is_told`: the claimant hears of it.
+    """
+    claim_id = await connection.fetchval(SQL.fail_claim, workspace_id, error)
+    if claim_id is None or not is_told:
+        return
+    names = await connection.fetchrow(SQL.get_claim_names, claim_id)
+    assert names is not None
+    await tell_claimant(connection, claim_id, dict(names), error, now)
+
+
 async def tell_of_rehearsal(
     connection: Connection,
     job_id: UUID,
@@ -66,11 +83,11 @@ async def tell_of_rehearsal(
     names = await connection.fetchrow(SQL.get_rehearsal_names, job_id)
     if names is None or not replacements:
         return
-    await connection.execute(
-        POOLS.notify_once,
-        f"claim.would_replace/{names['preset_id']}",
+    await tell_of_pool(
+        connection,
+        once_key(Kind.CLAIM_WOULD_REPLACE, names["preset_id"]),
         names["preset_id"],
-        "claim.would_replace",
+        Kind.CLAIM_WOULD_REPLACE,
         describe_rehearsal(
             replacements,
             template=names["template"],

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from reconciler.core.checks import PostgresView, WorkerView
+import asyncpg
+
+from reconciler.core.checks import InstanceView, WorkerView
+from reconciler.core.postgres_checks import PostgresView
 from reconciler.store.db import Database
 from reconciler.store.queries import load_queries
 
@@ -14,19 +18,19 @@ SQL = load_queries("system")
 
 
 class SystemViews:
-    """Reads what runs."""
+    """Reads and notes what runs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def get_postgres(self) -> PostgresView:
-        """Versions and clock; raises Unavailable."""
+        """Versions, clock and settings; raises Unavailable."""
         async with self._database.read() as connection:
             row = await connection.fetchrow(SQL.get_postgres)
             assert row is not None
-        return PostgresView(
-            version=row["version"], now=row["now"], schema_version=row["schema_version"] or ""
-        )
+        fields: dict[str, Any] = dict(row)
+        fields["schema_version"] = fields["schema_version"] or ""
+        return PostgresView(**fields)
 
     async def list_workers(self, seen_after: datetime) -> tuple[WorkerView, ...]:
         """Provisioners seen since, by name; raises Unavailable."""
@@ -43,3 +47,35 @@ class SystemViews:
             )
             for row in rows
         )
+
+    async def list_instances(self, seen_after: datetime) -> tuple[InstanceView, ...]:
+        """Processes seen since, by sort and name; raises Unavailable."""
+        async with self._database.read() as connection:
+            rows = await connection.fetch(SQL.list_instances, seen_after)
+        return tuple(_read_instance(row) for row in rows)
+
+    async def note_instance(self, instance: InstanceView) -> None:
+        """Stores what a process says of itself; raises Unavailable."""
+        async with self._database.read() as connection:
+            await connection.execute(
+                SQL.upsert_instance,
+                instance.id,
+                instance.service,
+                instance.name,
+                instance.version,
+                instance.clock_skew_seconds,
+                instance.problems,
+                instance.programs,
+                instance.last_seen_at,
+            )
+
+    async def forget_instances(self, seen_before: datetime) -> None:
+        """Removes those long gone; raises Unavailable."""
+        async with self._database.read() as connection:
+            await connection.execute(SQL.delete_instances, seen_before)
+
+
+def _read_instance(row: asyncpg.Record) -> InstanceView:
+    fields: dict[str, Any] = dict(row)
+    fields["problems"] = tuple(fields["problems"])
+    return InstanceView(**fields)

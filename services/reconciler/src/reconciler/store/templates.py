@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 
 import asyncpg
 
-from reconciler.core.audit import Actor
+from reconciler.core.audit import Actor, read_trace_id
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.imports import require_importable, to_rows
 from reconciler.core.jobs import JobKind
@@ -164,6 +164,20 @@ class Templates:
                 traceparent,
                 now,
             )
+            actor = Actor(
+                user_id=author_id, audit_id=ids.version_id, trace_id=read_trace_id(traceparent)
+            )
+            entry = actor.entry(
+                "template.push",
+                "template",
+                template["id"],
+                organization_id=organization_id,
+                template=push.template,
+                version=name,
+                version_id=str(ids.version_id),
+                promote=push.is_promoted,
+            )
+            await insert_audit(connection, entry, now)
             return template["id"]
 
         return await self._database.transact(work)

@@ -48,6 +48,8 @@ class TemplateRow:
     parameters: list[dict[str, Any]]
     is_imported: bool
     is_active: bool
+    organization_name: str = ""
+    workspaces_per_user_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,8 @@ class Workspaces:
             parameters=r["parameters"] or [],
             is_imported=r["imported_at"] is not None,
             is_active=bool(r["is_active"]),
+            organization_name=r["organization_name"],
+            workspaces_per_user_max=r["workspaces_per_user_max"],
         )
 
     async def list_presets(self, version_id: UUID) -> tuple[PresetRow, ...]:

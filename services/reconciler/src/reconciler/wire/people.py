@@ -52,6 +52,7 @@ def encode_organization(organization: OrganizationView) -> pb.Organization:
         name=organization.name,
         is_default=organization.is_default,
         created_at=encode_time(organization.created_at),
+        workspaces_per_user_max=organization.workspaces_per_user_max,
     )
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from reconciler.core.pools import (
     PoolHealth,
+    PoolPause,
     PoolSettings,
     PoolSnapshot,
     PresetState,
@@ -39,6 +40,7 @@ def encode_pools(
     visible: Collection[UUID],
     claimed: Mapping[tuple[str, str, str], int],
     errors: Mapping[UUID, str],
+    pauses: Mapping[tuple[UUID, str], PoolPause],
     *,
     include_inactive: bool,
 ) -> list[pb.Pool]:
@@ -46,7 +48,7 @@ def encode_pools(
     members.
     """
     return [
-        _encode(state, snapshot.paused, claimed, errors)
+        _encode(state, snapshot.paused, claimed, errors, pauses)
         for state in preset_states(snapshot, settings)
         if state.preset.preset_id in visible
         and (include_inactive or state.preset.is_active or state.members)
@@ -58,8 +60,13 @@ def _encode(
     paused: bool,
     claimed: Mapping[tuple[str, str, str], int],
     errors: Mapping[UUID, str],
+    pauses: Mapping[tuple[UUID, str], PoolPause],
 ) -> pb.Pool:
     preset, counts = state.preset, count_pool(state)
+    pause = pauses.get((preset.template_id, preset.preset_name)) or pauses.get(
+        (preset.template_id, "")
+    )
+    has_stopped = preset.health is not PoolHealth.HEALTHY
     key = (preset.organization_name, preset.template_name, preset.preset_name)
     return pb.Pool(
         preset_id=str(preset.preset_id),
@@ -80,6 +87,13 @@ def _encode(
         next_change_at=encode_time(_next_change(state)),
         claimed_total=claimed.get(key, 0),
         last_error=errors.get(preset.preset_id, ""),
+        expired=counts.expired,
+        delete_failed=counts.delete_failed,
+        paused_by=pause.by if pause else "",
+        paused_at=encode_time(pause.at if pause else None),
+        stop_reason=preset.stop_reason if has_stopped else "",
+        resumed_at=encode_time(preset.resumed_at),
+        schedule_error=state.schedule_error,
     )
 
 

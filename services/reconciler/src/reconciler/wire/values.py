@@ -24,6 +24,7 @@ __all__ = [
     "encode_time",
 ]
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PARAMETER_VALUE_BYTES_MAX = 64 * 1024
 
 JOB_STATUSES: Final[Mapping[str, common.JobStatus.ValueType]] = {
@@ -60,9 +61,8 @@ def encode_time(moment: datetime | None) -> Timestamp | None:
     """A moment; None stays unset."""
     if moment is None:
         return None
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
+    since = moment - _EPOCH  # by hand: FromDatetime costs more than the rest of most messages
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
 
 
 def decode_time(stamp: Timestamp, fallback: datetime) -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -153,8 +153,8 @@ def decode_page_token(token: str) -> tuple[datetime, UUID] | None:
         return None
     try:
         moment, _, workspace_id = token.partition("/")
-        return datetime.fromisoformat(moment), UUID(workspace_id)
-    except ValueError:
+        return datetime.fromisoformat(moment).astimezone(UTC), UUID(workspace_id)
+    except (ValueError, OverflowError):
         raise InvalidArgument(
             "page_token: not one this server gave",
             reason="PAGE_TOKEN_INVALID",

@@ -6,6 +6,7 @@ the loops stop, so that what a call promised is still said.
 
 from __future__ import annotations
 
+import socket
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -13,22 +14,26 @@ from pathlib import Path
 
 from opentelemetry import metrics
 
-from bus.api import Bus
-from bus.nats import connect_nats
-from reconciler.core.checks import Check
+from bus.nats import NatsBus, connect_nats
 from reconciler.core.pools import PoolSettings, concurrency_limit
+from reconciler.loops.bus_check import check_bus
 from reconciler.loops.claims import ClaimBatches
 from reconciler.loops.hints import BusHints
+from reconciler.loops.instances import SelfReport
 from reconciler.loops.lifecycle import LifecycleLoop
 from reconciler.loops.listen import listen
 from reconciler.loops.metrics import MetricsLoop, PoolMetrics
+from reconciler.loops.notifications import NotificationMetrics, PlanLoop, SendLoop, SendSettings
 from reconciler.loops.outbox import OutboxLoop
 from reconciler.loops.pool import PoolLoop
 from reconciler.loops.reaper import Reaper, ReaperSettings
+from reconciler.loops.retention import RetentionLoop
 from reconciler.rpc.authorizer import TokenAuthorizer
 from reconciler.rpc.creation import Creation
 from reconciler.rpc.gateway import GatewayServicer
+from reconciler.rpc.instances import InstanceServicer
 from reconciler.rpc.lifecycle import LivingWorkspaceServicer
+from reconciler.rpc.notifications import NotificationServicer
 from reconciler.rpc.people import PeopleServicer
 from reconciler.rpc.pools import PoolServicer
 from reconciler.rpc.provisioner import ProvisionerServicer, ProvisionerSettings
@@ -44,13 +49,18 @@ from reconciler.store.jobs import JobQueue
 from reconciler.store.lifecycle import Lifecycles
 from reconciler.store.manifests import Manifests
 from reconciler.store.metrics import Measures
-from reconciler.store.migrate import migrate
+from reconciler.store.notifications import NotificationQueue
 from reconciler.store.offers import Offers
 from reconciler.store.outbox import Outbox
 from reconciler.store.pools import Pools
+from reconciler.store.quotas import Quotas
+from reconciler.store.retention import Retention
+from reconciler.store.system import SystemViews
 from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
+from reconciler.wiring.migration import prepare_schema
 from reconciler.wiring.settings import ReconcilerSettings
+from reconciler.wiring.sinks import read_sinks
 from svckit.addresses import write_port_file
 from svckit.auth import hash_token
 from svckit.log import get_logger
@@ -58,6 +68,7 @@ from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
 from svckit.system import SystemClock, SystemEntropy, new_id, new_token
 from warmpool.control.v1 import (
+    notifications_pb2_grpc,
     people_pb2_grpc,
     pools_pb2_grpc,
     system_pb2_grpc,
@@ -65,11 +76,15 @@ from warmpool.control.v1 import (
     workspaces_pb2_grpc,
 )
 from warmpool.gateway.v1 import gateway_pb2_grpc
+from warmpool.instance.v1 import instance_pb2_grpc
 from warmpool.provisioner.v1 import provisioner_pb2_grpc
 
 __all__ = ["serve"]
 
 LOG = get_logger(__name__)
+# Callers look their peers up when a connection ends, so this is when they find new replicas.
+# Streams are not cut: they stay on the old connection until they end by themselves.
+CONNECTION_AGE_MS_MAX = 300_000
 
 
 async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
@@ -80,9 +95,14 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
         open_database(url, pool_max=1, by_key=True) as claim_database,
     ):
         await _prepare(settings, database)
-        bus = await connect_nats(settings.nats_url.get_secret_value(), name="reconciler")
+        bus = await connect_nats(
+            settings.nats_url.get_secret_value(), name="reconciler", access=settings.nats_access()
+        )
         try:
-            async with RunGroup(group.stopping) as loops:
+            watch = partial(group.readiness.watch, clock=SystemClock())
+            async with RunGroup(group.stopping, group.readiness) as loops:
+                loops.start("watch-nats", partial(watch, "nats", bus.probe))
+                loops.start("watch-postgres", partial(watch, "postgres", database.probe))
                 await _serve(settings, database, claim_database, cipher, bus, loops)
         finally:
             await bus.close()
@@ -90,9 +110,7 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
 
 async def _prepare(settings: ReconcilerSettings, database: Database) -> None:
     """Brings the schema up to date and makes sure that the first credentials exist."""
-    if settings.migrate:
-        for name in await migrate(database, post=settings.migrate_post):
-            LOG.info("a migration was applied", action="migrate", name=name)
+    await prepare_schema(settings, database)
     await ensure_bootstrap(
         database,
         owner_token_hash=_read_hash(settings.bootstrap_owner_token_file),
@@ -108,7 +126,7 @@ async def _serve(
     database: Database,
     claim_database: Database,
     cipher: StateCipher,
-    bus: Bus,
+    bus: NatsBus,
     loops: RunGroup,
 ) -> None:
     clock, entropy = SystemClock(), SystemEntropy()
@@ -121,7 +139,7 @@ async def _serve(
     if unreadable := await tfstates.count_unreadable():
         LOG.error("no key of the state key file opens some tfstate", total=unreadable)
     manifests = Manifests(database, cipher)
-    if settings.migrate_post and (sealed := await manifests.seal_all(clock.now())):
+    if sealed := await manifests.seal_all():
         LOG.info("manifests that lay in clear were encrypted", action="migrate", total=sealed)
     if unreadable := await manifests.count_unreadable():
         LOG.error("no key of the state key file opens some manifests", total=unreadable)
@@ -136,7 +154,9 @@ async def _serve(
     # A connection of their own: claims never wait behind the pool's churn.
     claims = ClaimBatches(WorkspaceMaker(claim_database, agent_timeout=agent_timeout), clock)
     offers = Offers(workspaces, clock)
-    creation = Creation(maker, claims, workspaces, offers, pools, hints, clock, new_id)
+    creation = Creation(
+        maker, claims, workspaces, offers, pools, Quotas(database), hints, clock, new_id
+    )
     instruments = PoolMetrics(metrics.get_meter("reconciler"))
     pool_loop = PoolLoop(
         database,
@@ -177,6 +197,42 @@ async def _serve(
             tick_seconds=settings.reaper_tick_seconds,
         ),
     )
+    retention = RetentionLoop(
+        database,
+        Retention(database),
+        clock,
+        entropy,
+        {
+            "job_logs": settings.job_logs_days,
+            "agent_logs": settings.agent_logs_days,
+            "audit_log": settings.audit_days,
+        },
+    )
+    notification_metrics = NotificationMetrics(metrics.get_meter("reconciler"))
+    notifications = NotificationQueue(database)
+    send_loops = [
+        SendLoop(
+            notifications,
+            sink,
+            notification_metrics,
+            clock,
+            entropy,
+            read_send_settings(settings),
+        )
+        for sink in read_sinks(settings, clock)
+    ]
+    plan_loop = PlanLoop(
+        database,
+        notifications,
+        [loop.target for loop in send_loops],
+        [loop.nudge for loop in send_loops],
+        notification_metrics,
+        clock,
+        entropy,
+        new_id,
+        tick_seconds=settings.notification_tick_seconds,
+        missing_seconds=settings.provisioners_missing_seconds,
+    )
     outbox = OutboxLoop(
         Outbox(database), bus, hints.outbox, clock, entropy, raw=settings.claim_events_raw
     )
@@ -210,9 +266,21 @@ async def _serve(
     )
     operators = PoolServicer(pools, hints, hints, clock, new_id, pool_settings, loops.stopping)
     gateway = GatewayServicer(Agents(database, cipher, agent_timeout=agent_timeout), hints, clock)
+    release = version("warmpool-reconciler")
     system = SystemServicer(
-        database, clock, version("warmpool-reconciler"), [partial(check_bus, bus)]
+        database, clock, release, [partial(check_bus, bus), *(loop.check for loop in send_loops)]
     )
+    views = SystemViews(database)
+    instances = InstanceServicer(views, clock)
+    self_report = SelfReport(
+        views,
+        loops.readiness,
+        clock,
+        instance_id=new_id(),
+        name=socket.gethostname(),
+        version=release,
+    )
+    inboxes = NotificationServicer(database, clock, new_id)
     authorizer = TokenAuthorizer(Identities(database), clock)
     people = PeopleServicer(database, clock, new_id, new_token, authorizer.forget)
     server = GrpcServer(
@@ -224,11 +292,16 @@ async def _serve(
             partial(workspaces_pb2_grpc.add_WorkspaceServiceServicer_to_server, users),
             partial(pools_pb2_grpc.add_PoolServiceServicer_to_server, operators),
             partial(people_pb2_grpc.add_PeopleServiceServicer_to_server, people),
+            partial(notifications_pb2_grpc.add_NotificationServiceServicer_to_server, inboxes),
             partial(system_pb2_grpc.add_SystemServiceServicer_to_server, system),
+            partial(instance_pb2_grpc.add_InstanceServiceServicer_to_server, instances),
         ],
         authorizer,
         settings.tls(),
         settings.reflection,
+        readiness=loops.readiness,
+        options=[("grpc.max_connection_age_ms", CONNECTION_AGE_MS_MAX)],
+        health_listen=settings.health_listen,
     )
 
     loops.start("claims", claims.run)
@@ -239,23 +312,17 @@ async def _serve(
     loops.start("pool", pool_loop.run)
     loops.start("lifecycle", lifecycle_loop.run)
     loops.start("metrics", figures.run)
+    loops.start("retention", retention.run)
+    loops.start("self-report", self_report.run)
+    loops.start("notifications", plan_loop.run)
+    for number, send_loop in enumerate(send_loops):
+        loops.start(f"sink {number}", send_loop.run)
     port = await server.start()
     write_port_file(settings.port_file, port)
     try:
         await loops.stopping.wait()
     finally:
         await server.stop(settings.drain_seconds)
-
-
-def check_bus(bus: Bus) -> Check:
-    """Whether hints travel; without them everything works, later."""
-    if bus.connected:
-        return Check(name="nats", is_ok=True, message="connected")
-    return Check(
-        name="nats",
-        is_ok=False,
-        message="not connected; hints wait for the slow poll, nothing is lost",
-    )
 
 
 def read_pool_settings(settings: ReconcilerSettings) -> PoolSettings:
@@ -267,6 +334,16 @@ def read_pool_settings(settings: ReconcilerSettings) -> PoolSettings:
         never_ready_timeout_seconds=settings.pool_never_ready_seconds,
         lost_timeout_seconds=settings.pool_lost_seconds,
         jobs_in_flight_max=settings.pool_jobs_in_flight_max,
+    )
+
+
+def read_send_settings(settings: ReconcilerSettings) -> SendSettings:
+    """How notifications are sent, from the operator's settings."""
+    return SendSettings(
+        tick_seconds=settings.notification_tick_seconds,
+        timeout_seconds=settings.notification_timeout_seconds,
+        attempts_max=settings.notification_attempts_max,
+        first_delay_seconds=settings.notification_retry_seconds,
     )
 
 

@@ -133,12 +133,15 @@ class Organization(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    WORKSPACES_PER_USER_MAX_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Stable id."""
     name: _builtins.str
     """Unique: 1 to 32 of a-z, 0-9 and single hyphens."""
     is_default: _builtins.bool
     """True for the one that requests mean which name none."""
+    workspaces_per_user_max: _builtins.int
+    """How many workspaces each person may have here; unset means as many as they like."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was added."""
@@ -150,12 +153,15 @@ class Organization(_message.Message):
         name: _builtins.str = ...,
         is_default: _builtins.bool = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        workspaces_per_user_max: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_workspaces_per_user_max", b"_workspaces_per_user_max", "created_at", b"created_at", "workspaces_per_user_max", b"workspaces_per_user_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "id", b"id", "is_default", b"is_default", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_workspaces_per_user_max", b"_workspaces_per_user_max", "created_at", b"created_at", "id", b"id", "is_default", b"is_default", "name", b"name", "workspaces_per_user_max", b"workspaces_per_user_max"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__workspaces_per_user_max: _TypeAlias = _typing.Literal["workspaces_per_user_max"]  # noqa: Y015
+    _WhichOneofArgType__workspaces_per_user_max: _TypeAlias = _typing.Literal["_workspaces_per_user_max", b"_workspaces_per_user_max"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__workspaces_per_user_max) -> _WhichOneofReturnType__workspaces_per_user_max | None: ...
 
 Global___Organization: _TypeAlias = Organization  # noqa: Y015
 
@@ -758,6 +764,58 @@ class ListOrganizationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListOrganizationsResponse: _TypeAlias = ListOrganizationsResponse  # noqa: Y015
+
+@_typing.final
+class SetOrganizationQuotaRequest(_message.Message):
+    """What to limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_FIELD_NUMBER: _builtins.int
+    WORKSPACES_PER_USER_MAX_FIELD_NUMBER: _builtins.int
+    organization: _builtins.str
+    """Organization name; empty means "default"."""
+    workspaces_per_user_max: _builtins.int
+    """How many workspaces each person may have; unset means as many as they like."""
+    def __init__(
+        self,
+        *,
+        organization: _builtins.str = ...,
+        workspaces_per_user_max: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_workspaces_per_user_max", b"_workspaces_per_user_max", "workspaces_per_user_max", b"workspaces_per_user_max"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_workspaces_per_user_max", b"_workspaces_per_user_max", "organization", b"organization", "workspaces_per_user_max", b"workspaces_per_user_max"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__workspaces_per_user_max: _TypeAlias = _typing.Literal["workspaces_per_user_max"]  # noqa: Y015
+    _WhichOneofArgType__workspaces_per_user_max: _TypeAlias = _typing.Literal["_workspaces_per_user_max", b"_workspaces_per_user_max"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__workspaces_per_user_max) -> _WhichOneofReturnType__workspaces_per_user_max | None: ...
+
+Global___SetOrganizationQuotaRequest: _TypeAlias = SetOrganizationQuotaRequest  # noqa: Y015
+
+@_typing.final
+class SetOrganizationQuotaResponse(_message.Message):
+    """The organization after the change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def organization(self) -> Global___Organization:
+        """The organization."""
+
+    def __init__(
+        self,
+        *,
+        organization: Global___Organization | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["organization", b"organization"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization", b"organization"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetOrganizationQuotaResponse: _TypeAlias = SetOrganizationQuotaResponse  # noqa: Y015
 
 @_typing.final
 class SetMemberRequest(_message.Message):

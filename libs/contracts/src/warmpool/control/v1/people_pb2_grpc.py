@@ -80,6 +80,11 @@ class PeopleServiceStub:
                 request_serializer=warmpool_dot_control_dot_v1_dot_people__pb2.ListOrganizationsRequest.SerializeToString,
                 response_deserializer=warmpool_dot_control_dot_v1_dot_people__pb2.ListOrganizationsResponse.FromString,
                 _registered_method=True)
+        self.SetOrganizationQuota = channel.unary_unary(
+                '/warmpool.control.v1.PeopleService/SetOrganizationQuota',
+                request_serializer=warmpool_dot_control_dot_v1_dot_people__pb2.SetOrganizationQuotaRequest.SerializeToString,
+                response_deserializer=warmpool_dot_control_dot_v1_dot_people__pb2.SetOrganizationQuotaResponse.FromString,
+                _registered_method=True)
         self.SetMember = channel.unary_unary(
                 '/warmpool.control.v1.PeopleService/SetMember',
                 request_serializer=warmpool_dot_control_dot_v1_dot_people__pb2.SetMemberRequest.SerializeToString,
@@ -184,6 +189,13 @@ class PeopleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetOrganizationQuota(self, request, context):
+        """Limits how many workspaces each person may have in an organization.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetMember(self, request, context):
         """Adds a user to an organization, or changes their roles in it.
         """
@@ -280,6 +292,11 @@ def add_PeopleServiceServicer_to_server(servicer, server):
                     servicer.ListOrganizations,
                     request_deserializer=warmpool_dot_control_dot_v1_dot_people__pb2.ListOrganizationsRequest.FromString,
                     response_serializer=warmpool_dot_control_dot_v1_dot_people__pb2.ListOrganizationsResponse.SerializeToString,
+            ),
+            'SetOrganizationQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetOrganizationQuota,
+                    request_deserializer=warmpool_dot_control_dot_v1_dot_people__pb2.SetOrganizationQuotaRequest.FromString,
+                    response_serializer=warmpool_dot_control_dot_v1_dot_people__pb2.SetOrganizationQuotaResponse.SerializeToString,
             ),
             'SetMember': grpc.unary_unary_rpc_method_handler(
                     servicer.SetMember,
@@ -561,6 +578,33 @@ class PeopleService:
             '/warmpool.control.v1.PeopleService/ListOrganizations',
             warmpool_dot_control_dot_v1_dot_people__pb2.ListOrganizationsRequest.SerializeToString,
             warmpool_dot_control_dot_v1_dot_people__pb2.ListOrganizationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetOrganizationQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/warmpool.control.v1.PeopleService/SetOrganizationQuota',
+            warmpool_dot_control_dot_v1_dot_people__pb2.SetOrganizationQuotaRequest.SerializeToString,
+            warmpool_dot_control_dot_v1_dot_people__pb2.SetOrganizationQuotaResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,6 +34,8 @@ class PeopleServiceStub:
     """Adds an organization."""
     ListOrganizations: _aio.UnaryUnaryMultiCallable[_people_pb2.ListOrganizationsRequest, _people_pb2.ListOrganizationsResponse]
     """Lists the organizations the caller may see."""
+    SetOrganizationQuota: _aio.UnaryUnaryMultiCallable[_people_pb2.SetOrganizationQuotaRequest, _people_pb2.SetOrganizationQuotaResponse]
+    """Limits how many workspaces each person may have in an organization."""
     SetMember: _aio.UnaryUnaryMultiCallable[_people_pb2.SetMemberRequest, _people_pb2.SetMemberResponse]
     """Adds a user to an organization, or changes their roles in it."""
     RemoveMember: _aio.UnaryUnaryMultiCallable[_people_pb2.RemoveMemberRequest, _people_pb2.RemoveMemberResponse]
@@ -123,6 +125,14 @@ class PeopleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_people_pb2.ListOrganizationsRequest, _abc.Awaitable[_people_pb2.ListOrganizationsResponse]],
     ) -> _abc.Awaitable[_people_pb2.ListOrganizationsResponse]:
         """Lists the organizations the caller may see."""
+
+    @_abc_1.abstractmethod
+    def SetOrganizationQuota(
+        self,
+        request: _people_pb2.SetOrganizationQuotaRequest,
+        context: _aio.ServicerContext[_people_pb2.SetOrganizationQuotaRequest, _abc.Awaitable[_people_pb2.SetOrganizationQuotaResponse]],
+    ) -> _abc.Awaitable[_people_pb2.SetOrganizationQuotaResponse]:
+        """Limits how many workspaces each person may have in an organization."""
 
     @_abc_1.abstractmethod
     def SetMember(

@@ -27,7 +27,7 @@ from warmpool.common.v1 import authz_pb2 as warmpool_dot_common_dot_v1_dot_authz
 from warmpool.control.v1 import templates_pb2 as warmpool_dot_control_dot_v1_dot_templates__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fwarmpool/control/v1/pools.proto\x12\x13warmpool.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ewarmpool/common/v1/authz.proto\x1a#warmpool/control/v1/templates.proto\"\xc1\x03\n\x04Pool\x12\x11\n\tpreset_id\x18\x01 \x01(\t\x12\x13\n\x0bpreset_name\x18\x02 \x01(\t\x12\x15\n\rtemplate_name\x18\x03 \x01(\t\x12\x14\n\x0cversion_name\x18\x04 \x01(\t\x12\x19\n\x11organization_name\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x06 \x01(\x08\x12\x0f\n\x07\x64\x65sired\x18\x07 \x01(\x05\x12\x0f\n\x07running\x18\x08 \x01(\x05\x12\x10\n\x08\x65ligible\x18\t \x01(\x05\x12\x10\n\x08starting\x18\n \x01(\x05\x12\x10\n\x08\x64\x65leting\x18\x0b \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x0c \x01(\x05\x12/\n\x06health\x18\r \x01(\x0e\x32\x1f.warmpool.control.v1.PoolHealth\x12\x0e\n\x06paused\x18\x0e \x01(\x08\x12\x31\n\rbackoff_until\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0enext_change_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rclaimed_total\x18\x11 \x01(\x03\x12\x12\n\nlast_error\x18\x12 \x01(\t\">\n\x10ListPoolsRequest\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x18\n\x10include_inactive\x18\x02 \x01(\x08\"\\\n\x11ListPoolsResponse\x12(\n\x05pools\x18\x01 \x03(\x0b\x32\x19.warmpool.control.v1.Pool\x12\x1d\n\x15reconciliation_paused\x18\x02 \x01(\x08\"%\n\x11WatchPoolsRequest\x12\x10\n\x08template\x18\x01 \x01(\t\"]\n\x12WatchPoolsResponse\x12(\n\x05pools\x18\x01 \x03(\x0b\x32\x19.warmpool.control.v1.Pool\x12\x1d\n\x15reconciliation_paused\x18\x02 \x01(\x08\"H\n\x14SetPoolPausedRequest\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x0e\n\x06preset\x18\x02 \x01(\t\x12\x0e\n\x06paused\x18\x03 \x01(\x08\"(\n\x15SetPoolPausedResponse\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x05\"9\n\x15InvalidatePoolRequest\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x0e\n\x06preset\x18\x02 \x01(\t\"-\n\x16InvalidatePoolResponse\x12\x13\n\x0binvalidated\x18\x01 \x01(\x05\"5\n\x11ResumePoolRequest\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x0e\n\x06preset\x18\x02 \x01(\t\"=\n\x12ResumePoolResponse\x12\'\n\x04pool\x18\x01 \x01(\x0b\x32\x19.warmpool.control.v1.Pool\"\x80\x01\n\x16\x45xplainScheduleRequest\x12\x30\n\tschedules\x18\x01 \x03(\x0b\x32\x1d.warmpool.control.v1.Schedule\x12\x10\n\x08timezone\x18\x02 \x01(\t\x12\x11\n\tinstances\x18\x03 \x01(\x05\x12\x0f\n\x07windows\x18\x04 \x01(\x05\"\x9b\x01\n\x0eScheduleWindow\x12-\n\tstarts_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65nds_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tinstances\x18\x03 \x01(\x05\x12\x0c\n\x04\x63ron\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\"d\n\x17\x45xplainScheduleResponse\x12\x34\n\x07windows\x18\x01 \x03(\x0b\x32#.warmpool.control.v1.ScheduleWindow\x12\x13\n\x0b\x64\x65sired_now\x18\x02 \x01(\x05*\x83\x01\n\nPoolHealth\x12\x1b\n\x17POOL_HEALTH_UNSPECIFIED\x10\x00\x12\x17\n\x13POOL_HEALTH_HEALTHY\x10\x01\x12\x1c\n\x18POOL_HEALTH_HARD_LIMITED\x10\x02\x12!\n\x1dPOOL_HEALTH_VALIDATION_FAILED\x10\x03\x32\xca\x05\n\x0bPoolService\x12i\n\tListPools\x12%.warmpool.control.v1.ListPoolsRequest\x1a&.warmpool.control.v1.ListPoolsResponse\"\r\x8a\xe7\x18\tpool.read\x12n\n\nWatchPools\x12&.warmpool.control.v1.WatchPoolsRequest\x1a\'.warmpool.control.v1.WatchPoolsResponse\"\r\x8a\xe7\x18\tpool.read0\x01\x12w\n\rSetPoolPaused\x12).warmpool.control.v1.SetPoolPausedRequest\x1a*.warmpool.control.v1.SetPoolPausedResponse\"\x0f\x8a\xe7\x18\x0bpool.update\x12z\n\x0eInvalidatePool\x12*.warmpool.control.v1.InvalidatePoolRequest\x1a+.warmpool.control.v1.InvalidatePoolResponse\"\x0f\x8a\xe7\x18\x0bpool.update\x12n\n\nResumePool\x12&.warmpool.control.v1.ResumePoolRequest\x1a\'.warmpool.control.v1.ResumePoolResponse\"\x0f\x8a\xe7\x18\x0bpool.update\x12{\n\x0f\x45xplainSchedule\x12+.warmpool.control.v1.ExplainScheduleRequest\x1a,.warmpool.control.v1.ExplainScheduleResponse\"\r\x8a\xe7\x18\tpool.readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fwarmpool/control/v1/pools.proto\x12\x13warmpool.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ewarmpool/common/v1/authz.proto\x1a#warmpool/control/v1/templates.proto\"\x88\x05\n\x04Pool\x12\x11\n\tpreset_id\x18\x01 \x01(\t\x12\x13\n\x0bpreset_name\x18\x02 \x01(\t\x12\x15\n\rtemplate_name\x18\x03 \x01(\t\x12\x14\n\x0cversion_name\x18\x04 \x01(\t\x12\x19\n\x11organization_name\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x06 \x01(\x08\x12\x0f\n\x07\x64\x65sired\x18\x07 \x01(\x05\x12\x0f\n\x07running\x18\x08 \x01(\x05\x12\x10\n\x08\x65ligible\x18\t \x01(\x05\x12\x10\n\x08starting\x18\n \x01(\x05\x12\x10\n\x08\x64\x65leting\x18\x0b \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x0c \x01(\x05\x12/\n\x06health\x18\r \x01(\x0e\x32\x1f.warmpool.control.v1.PoolHealth\x12\x0e\n\x06paused\x18\x0e \x01(\x08\x12\x31\n\rbackoff_until\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0enext_change_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rclaimed_total\x18\x11 \x01(\x03\x12\x12\n\nlast_error\x18\x12 \x01(\t\x12\x0f\n\x07\x65xpired\x18\x13 \x01(\x05\x12\x15\n\rdelete_failed\x18\x14 \x01(\x05\x12\x11\n\tpaused_by\x18\x15 \x01(\t\x12-\n\tpaused_at\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bstop_reason\x18\x17 \x01(\t\x12.\n\nresumed_at\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eschedule_error\x18\x19 \x01(\t\">\n\x10ListPoolsRequest\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x18\n\x10include_inactive\x18\x02 \x01(\x08\"\\\n\x11ListPoolsResponse\x12(\n\x05pools\x18\x01 \x03(\x0b\x32\x19.warmpool.control.v1.Pool\x12\x1d\n\x15reconciliation_paused\x18\x02 \x01(\x08\"%\n\x11WatchPoolsRequest\x12\x10\n\x08template\x18\x01 \x01(\t\"]\n\x12WatchPoolsResponse\x12(\n\x05pools\x18\x01 \x03(\x0b\x32\x19.warmpool.control.v1.Pool\x12\x1d\n\x15reconciliation_paused\x18\x02 \x01(\x08\"H\n\x14SetPoolPausedRequest\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x0e\n\x06preset\x18\x02 \x01(\t\x12\x0e\n\x06paused\x18\x03 \x01(\x08\"(\n\x15SetPoolPausedResponse\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x05\"9\n\x15InvalidatePoolRequest\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x0e\n\x06preset\x18\x02 \x01(\t\"-\n\x16InvalidatePoolResponse\x12\x13\n\x0binvalidated\x18\x01 \x01(\x05\"5\n\x11ResumePoolRequest\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x0e\n\x06preset\x18\x02 \x01(\t\"=\n\x12ResumePoolResponse\x12\'\n\x04pool\x18\x01 \x01(\x0b\x32\x19.warmpool.control.v1.Pool\"\x80\x01\n\x16\x45xplainScheduleRequest\x12\x30\n\tschedules\x18\x01 \x03(\x0b\x32\x1d.warmpool.control.v1.Schedule\x12\x10\n\x08timezone\x18\x02 \x01(\t\x12\x11\n\tinstances\x18\x03 \x01(\x05\x12\x0f\n\x07windows\x18\x04 \x01(\x05\"\x9b\x01\n\x0eScheduleWindow\x12-\n\tstarts_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65nds_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tinstances\x18\x03 \x01(\x05\x12\x0c\n\x04\x63ron\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\"d\n\x17\x45xplainScheduleResponse\x12\x34\n\x07windows\x18\x01 \x03(\x0b\x32#.warmpool.control.v1.ScheduleWindow\x12\x13\n\x0b\x64\x65sired_now\x18\x02 \x01(\x05*\x83\x01\n\nPoolHealth\x12\x1b\n\x17POOL_HEALTH_UNSPECIFIED\x10\x00\x12\x17\n\x13POOL_HEALTH_HEALTHY\x10\x01\x12\x1c\n\x18POOL_HEALTH_HARD_LIMITED\x10\x02\x12!\n\x1dPOOL_HEALTH_VALIDATION_FAILED\x10\x03\x32\xca\x05\n\x0bPoolService\x12i\n\tListPools\x12%.warmpool.control.v1.ListPoolsRequest\x1a&.warmpool.control.v1.ListPoolsResponse\"\r\x8a\xe7\x18\tpool.read\x12n\n\nWatchPools\x12&.warmpool.control.v1.WatchPoolsRequest\x1a\'.warmpool.control.v1.WatchPoolsResponse\"\r\x8a\xe7\x18\tpool.read0\x01\x12w\n\rSetPoolPaused\x12).warmpool.control.v1.SetPoolPausedRequest\x1a*.warmpool.control.v1.SetPoolPausedResponse\"\x0f\x8a\xe7\x18\x0bpool.update\x12z\n\x0eInvalidatePool\x12*.warmpool.control.v1.InvalidatePoolRequest\x1a+.warmpool.control.v1.InvalidatePoolResponse\"\x0f\x8a\xe7\x18\x0bpool.update\x12n\n\nResumePool\x12&.warmpool.control.v1.ResumePoolRequest\x1a\'.warmpool.control.v1.ResumePoolResponse\"\x0f\x8a\xe7\x18\x0bpool.update\x12{\n\x0f\x45xplainSchedule\x12+.warmpool.control.v1.ExplainScheduleRequest\x1a,.warmpool.control.v1.ExplainScheduleResponse\"\r\x8a\xe7\x18\tpool.readb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,36 +46,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POOLSERVICE'].methods_by_name['ResumePool']._serialized_options = b'\212\347\030\013pool.update'
   _globals['_POOLSERVICE'].methods_by_name['ExplainSchedule']._loaded_options = None
   _globals['_POOLSERVICE'].methods_by_name['ExplainSchedule']._serialized_options = b'\212\347\030\tpool.read'
-  _globals['_POOLHEALTH']._serialized_start=1634
-  _globals['_POOLHEALTH']._serialized_end=1765
+  _globals['_POOLHEALTH']._serialized_start=1833
+  _globals['_POOLHEALTH']._serialized_end=1964
   _globals['_POOL']._serialized_start=159
-  _globals['_POOL']._serialized_end=608
-  _globals['_LISTPOOLSREQUEST']._serialized_start=610
-  _globals['_LISTPOOLSREQUEST']._serialized_end=672
-  _globals['_LISTPOOLSRESPONSE']._serialized_start=674
-  _globals['_LISTPOOLSRESPONSE']._serialized_end=766
-  _globals['_WATCHPOOLSREQUEST']._serialized_start=768
-  _globals['_WATCHPOOLSREQUEST']._serialized_end=805
-  _globals['_WATCHPOOLSRESPONSE']._serialized_start=807
-  _globals['_WATCHPOOLSRESPONSE']._serialized_end=900
-  _globals['_SETPOOLPAUSEDREQUEST']._serialized_start=902
-  _globals['_SETPOOLPAUSEDREQUEST']._serialized_end=974
-  _globals['_SETPOOLPAUSEDRESPONSE']._serialized_start=976
-  _globals['_SETPOOLPAUSEDRESPONSE']._serialized_end=1016
-  _globals['_INVALIDATEPOOLREQUEST']._serialized_start=1018
-  _globals['_INVALIDATEPOOLREQUEST']._serialized_end=1075
-  _globals['_INVALIDATEPOOLRESPONSE']._serialized_start=1077
-  _globals['_INVALIDATEPOOLRESPONSE']._serialized_end=1122
-  _globals['_RESUMEPOOLREQUEST']._serialized_start=1124
-  _globals['_RESUMEPOOLREQUEST']._serialized_end=1177
-  _globals['_RESUMEPOOLRESPONSE']._serialized_start=1179
-  _globals['_RESUMEPOOLRESPONSE']._serialized_end=1240
-  _globals['_EXPLAINSCHEDULEREQUEST']._serialized_start=1243
-  _globals['_EXPLAINSCHEDULEREQUEST']._serialized_end=1371
-  _globals['_SCHEDULEWINDOW']._serialized_start=1374
-  _globals['_SCHEDULEWINDOW']._serialized_end=1529
-  _globals['_EXPLAINSCHEDULERESPONSE']._serialized_start=1531
-  _globals['_EXPLAINSCHEDULERESPONSE']._serialized_end=1631
-  _globals['_POOLSERVICE']._serialized_start=1768
-  _globals['_POOLSERVICE']._serialized_end=2482
+  _globals['_POOL']._serialized_end=807
+  _globals['_LISTPOOLSREQUEST']._serialized_start=809
+  _globals['_LISTPOOLSREQUEST']._serialized_end=871
+  _globals['_LISTPOOLSRESPONSE']._serialized_start=873
+  _globals['_LISTPOOLSRESPONSE']._serialized_end=965
+  _globals['_WATCHPOOLSREQUEST']._serialized_start=967
+  _globals['_WATCHPOOLSREQUEST']._serialized_end=1004
+  _globals['_WATCHPOOLSRESPONSE']._serialized_start=1006
+  _globals['_WATCHPOOLSRESPONSE']._serialized_end=1099
+  _globals['_SETPOOLPAUSEDREQUEST']._serialized_start=1101
+  _globals['_SETPOOLPAUSEDREQUEST']._serialized_end=1173
+  _globals['_SETPOOLPAUSEDRESPONSE']._serialized_start=1175
+  _globals['_SETPOOLPAUSEDRESPONSE']._serialized_end=1215
+  _globals['_INVALIDATEPOOLREQUEST']._serialized_start=1217
+  _globals['_INVALIDATEPOOLREQUEST']._serialized_end=1274
+  _globals['_INVALIDATEPOOLRESPONSE']._serialized_start=1276
+  _globals['_INVALIDATEPOOLRESPONSE']._serialized_end=1321
+  _globals['_RESUMEPOOLREQUEST']._serialized_start=1323
+  _globals['_RESUMEPOOLREQUEST']._serialized_end=1376
+  _globals['_RESUMEPOOLRESPONSE']._serialized_start=1378
+  _globals['_RESUMEPOOLRESPONSE']._serialized_end=1439
+  _globals['_EXPLAINSCHEDULEREQUEST']._serialized_start=1442
+  _globals['_EXPLAINSCHEDULEREQUEST']._serialized_end=1570
+  _globals['_SCHEDULEWINDOW']._serialized_start=1573
+  _globals['_SCHEDULEWINDOW']._serialized_end=1728
+  _globals['_EXPLAINSCHEDULERESPONSE']._serialized_start=1730
+  _globals['_EXPLAINSCHEDULERESPONSE']._serialized_end=1830
+  _globals['_POOLSERVICE']._serialized_start=1967
+  _globals['_POOLSERVICE']._serialized_end=2681
 # @@protoc_insertion_point(module_scope)

@@ -73,6 +73,13 @@ class Pool(_message.Message):
     NEXT_CHANGE_AT_FIELD_NUMBER: _builtins.int
     CLAIMED_TOTAL_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
+    DELETE_FAILED_FIELD_NUMBER: _builtins.int
+    PAUSED_BY_FIELD_NUMBER: _builtins.int
+    PAUSED_AT_FIELD_NUMBER: _builtins.int
+    STOP_REASON_FIELD_NUMBER: _builtins.int
+    RESUMED_AT_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ERROR_FIELD_NUMBER: _builtins.int
     preset_id: _builtins.str
     """The preset."""
     preset_name: _builtins.str
@@ -105,6 +112,16 @@ class Pool(_message.Message):
     """How many have been claimed so far."""
     last_error: _builtins.str
     """Why the last build failed; empty if it did not."""
+    expired: _builtins.int
+    """How many run and may not be given to anybody any more."""
+    delete_failed: _builtins.int
+    """How many could not be deleted and are tried again."""
+    paused_by: _builtins.str
+    """Who paused this pool or its template; empty if nobody did, and if everything is paused."""
+    stop_reason: _builtins.str
+    """Why the pool stopped; empty if it did not."""
+    schedule_error: _builtins.str
+    """Why the default size is used though there are schedules; empty if they are."""
     @_builtins.property
     def backoff_until(self) -> _timestamp_pb2.Timestamp:
         """When creation goes on after failures; unset if it is not held back."""
@@ -112,6 +129,14 @@ class Pool(_message.Message):
     @_builtins.property
     def next_change_at(self) -> _timestamp_pb2.Timestamp:
         """When desired may change next by schedule; unset without schedules."""
+
+    @_builtins.property
+    def paused_at(self) -> _timestamp_pb2.Timestamp:
+        """When; unset if nobody did."""
+
+    @_builtins.property
+    def resumed_at(self) -> _timestamp_pb2.Timestamp:
+        """When somebody lifted the hard limit; while the pool is hard limited, a probe decides."""
 
     def __init__(
         self,
@@ -134,10 +159,17 @@ class Pool(_message.Message):
         next_change_at: _timestamp_pb2.Timestamp | None = ...,
         claimed_total: _builtins.int = ...,
         last_error: _builtins.str = ...,
+        expired: _builtins.int = ...,
+        delete_failed: _builtins.int = ...,
+        paused_by: _builtins.str = ...,
+        paused_at: _timestamp_pb2.Timestamp | None = ...,
+        stop_reason: _builtins.str = ...,
+        resumed_at: _timestamp_pb2.Timestamp | None = ...,
+        schedule_error: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["backoff_until", b"backoff_until", "next_change_at", b"next_change_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["backoff_until", b"backoff_until", "next_change_at", b"next_change_at", "paused_at", b"paused_at", "resumed_at", b"resumed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "backoff_until", b"backoff_until", "claimed_total", b"claimed_total", "deleting", b"deleting", "desired", b"desired", "eligible", b"eligible", "failed", b"failed", "health", b"health", "last_error", b"last_error", "next_change_at", b"next_change_at", "organization_name", b"organization_name", "paused", b"paused", "preset_id", b"preset_id", "preset_name", b"preset_name", "running", b"running", "starting", b"starting", "template_name", b"template_name", "version_name", b"version_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "backoff_until", b"backoff_until", "claimed_total", b"claimed_total", "delete_failed", b"delete_failed", "deleting", b"deleting", "desired", b"desired", "eligible", b"eligible", "expired", b"expired", "failed", b"failed", "health", b"health", "last_error", b"last_error", "next_change_at", b"next_change_at", "organization_name", b"organization_name", "paused", b"paused", "paused_at", b"paused_at", "paused_by", b"paused_by", "preset_id", b"preset_id", "preset_name", b"preset_name", "resumed_at", b"resumed_at", "running", b"running", "schedule_error", b"schedule_error", "starting", b"starting", "stop_reason", b"stop_reason", "template_name", b"template_name", "version_name", b"version_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,13 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from warmpool.common.v1 import authz_pb2 as warmpool_dot_common_dot_v1_dot_authz__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n warmpool/control/v1/system.proto\x12\x13warmpool.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ewarmpool/common/v1/authz.proto\"\x12\n\x10GetSystemRequest\"\xe9\x01\n\x11GetSystemResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eschema_version\x18\x03 \x01(\t\x12\x18\n\x10postgres_version\x18\x04 \x01(\t\x12*\n\x06\x63hecks\x18\x05 \x03(\x0b\x32\x1a.warmpool.control.v1.Check\x12<\n\x0cprovisioners\x18\x06 \x03(\x0b\x32&.warmpool.control.v1.ProvisionerWorker\"2\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xf8\x01\n\x11ProvisionerWorker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x19\n\x11provisioner_types\x18\x04 \x03(\t\x12>\n\x04tags\x18\x05 \x03(\x0b\x32\x30.warmpool.control.v1.ProvisionerWorker.TagsEntry\x12\x30\n\x0clast_seen_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x0f\n\rWhoAmIRequest\"B\n\x0eWhoAmIResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t2\xde\x01\n\rSystemService\x12k\n\tGetSystem\x12%.warmpool.control.v1.GetSystemRequest\x1a&.warmpool.control.v1.GetSystemResponse\"\x0f\x8a\xe7\x18\x0bsystem.read\x12`\n\x06WhoAmI\x12\".warmpool.control.v1.WhoAmIRequest\x1a#.warmpool.control.v1.WhoAmIResponse\"\r\x8a\xe7\x18\tself.readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n warmpool/control/v1/system.proto\x12\x13warmpool.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ewarmpool/common/v1/authz.proto\"\x12\n\x10GetSystemRequest\"\x9b\x02\n\x11GetSystemResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eschema_version\x18\x03 \x01(\t\x12\x18\n\x10postgres_version\x18\x04 \x01(\t\x12*\n\x06\x63hecks\x18\x05 \x03(\x0b\x32\x1a.warmpool.control.v1.Check\x12<\n\x0cprovisioners\x18\x06 \x03(\x0b\x32&.warmpool.control.v1.ProvisionerWorker\x12\x30\n\tinstances\x18\x07 \x03(\x0b\x32\x1d.warmpool.control.v1.Instance\"P\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0f\n\x07warning\x18\x04 \x01(\x08\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\"\xe8\x01\n\x08Instance\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x30\n\x0clast_seen_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\x08programs\x18\x06 \x03(\x0b\x32+.warmpool.control.v1.Instance.ProgramsEntry\x1a/\n\rProgramsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf8\x01\n\x11ProvisionerWorker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x19\n\x11provisioner_types\x18\x04 \x03(\t\x12>\n\x04tags\x18\x05 \x03(\x0b\x32\x30.warmpool.control.v1.ProvisionerWorker.TagsEntry\x12\x30\n\x0clast_seen_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x0f\n\rWhoAmIRequest\"B\n\x0eWhoAmIResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t2\xde\x01\n\rSystemService\x12k\n\tGetSystem\x12%.warmpool.control.v1.GetSystemRequest\x1a&.warmpool.control.v1.GetSystemResponse\"\x0f\x8a\xe7\x18\x0bsystem.read\x12`\n\x06WhoAmI\x12\".warmpool.control.v1.WhoAmIRequest\x1a#.warmpool.control.v1.WhoAmIResponse\"\r\x8a\xe7\x18\tself.readb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'warmpool.control.v1.system_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_INSTANCE_PROGRAMSENTRY']._loaded_options = None
+  _globals['_INSTANCE_PROGRAMSENTRY']._serialized_options = b'8\001'
   _globals['_PROVISIONERWORKER_TAGSENTRY']._loaded_options = None
   _globals['_PROVISIONERWORKER_TAGSENTRY']._serialized_options = b'8\001'
   _globals['_SYSTEMSERVICE'].methods_by_name['GetSystem']._loaded_options = None
@@ -42,17 +44,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSYSTEMREQUEST']._serialized_start=122
   _globals['_GETSYSTEMREQUEST']._serialized_end=140
   _globals['_GETSYSTEMRESPONSE']._serialized_start=143
-  _globals['_GETSYSTEMRESPONSE']._serialized_end=376
-  _globals['_CHECK']._serialized_start=378
-  _globals['_CHECK']._serialized_end=428
-  _globals['_PROVISIONERWORKER']._serialized_start=431
-  _globals['_PROVISIONERWORKER']._serialized_end=679
-  _globals['_PROVISIONERWORKER_TAGSENTRY']._serialized_start=636
-  _globals['_PROVISIONERWORKER_TAGSENTRY']._serialized_end=679
-  _globals['_WHOAMIREQUEST']._serialized_start=681
-  _globals['_WHOAMIREQUEST']._serialized_end=696
-  _globals['_WHOAMIRESPONSE']._serialized_start=698
-  _globals['_WHOAMIRESPONSE']._serialized_end=764
-  _globals['_SYSTEMSERVICE']._serialized_start=767
-  _globals['_SYSTEMSERVICE']._serialized_end=989
+  _globals['_GETSYSTEMRESPONSE']._serialized_end=426
+  _globals['_CHECK']._serialized_start=428
+  _globals['_CHECK']._serialized_end=508
+  _globals['_INSTANCE']._serialized_start=511
+  _globals['_INSTANCE']._serialized_end=743
+  _globals['_INSTANCE_PROGRAMSENTRY']._serialized_start=696
+  _globals['_INSTANCE_PROGRAMSENTRY']._serialized_end=743
+  _globals['_PROVISIONERWORKER']._serialized_start=746
+  _globals['_PROVISIONERWORKER']._serialized_end=994
+  _globals['_PROVISIONERWORKER_TAGSENTRY']._serialized_start=951
+  _globals['_PROVISIONERWORKER_TAGSENTRY']._serialized_end=994
+  _globals['_WHOAMIREQUEST']._serialized_start=996
+  _globals['_WHOAMIREQUEST']._serialized_end=1011
+  _globals['_WHOAMIRESPONSE']._serialized_start=1013
+  _globals['_WHOAMIRESPONSE']._serialized_end=1079
+  _globals['_SYSTEMSERVICE']._serialized_start=1082
+  _globals['_SYSTEMSERVICE']._serialized_end=1304
 # @@protoc_insertion_point(module_scope)

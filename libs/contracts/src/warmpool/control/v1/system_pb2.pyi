@@ -48,6 +48,7 @@ class GetSystemResponse(_message.Message):
     POSTGRES_VERSION_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
     PROVISIONERS_FIELD_NUMBER: _builtins.int
+    INSTANCES_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The release, for example "0.1.0"."""
     schema_version: _builtins.str
@@ -66,6 +67,10 @@ class GetSystemResponse(_message.Message):
     def provisioners(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProvisionerWorker]:
         """The provisioners seen lately."""
 
+    @_builtins.property
+    def instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instance]:
+        """Every process that has told of itself lately: reconcilers, gateways, provisioners."""
+
     def __init__(
         self,
         *,
@@ -75,10 +80,11 @@ class GetSystemResponse(_message.Message):
         postgres_version: _builtins.str = ...,
         checks: _abc.Iterable[Global___Check] | None = ...,
         provisioners: _abc.Iterable[Global___ProvisionerWorker] | None = ...,
+        instances: _abc.Iterable[Global___Instance] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "now", b"now", "postgres_version", b"postgres_version", "provisioners", b"provisioners", "schema_version", b"schema_version", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "instances", b"instances", "now", b"now", "postgres_version", b"postgres_version", "provisioners", b"provisioners", "schema_version", b"schema_version", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -93,26 +99,100 @@ class Check(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     OK_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    WARNING_FIELD_NUMBER: _builtins.int
+    FIX_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """What was looked at, for example "postgres"."""
     ok: _builtins.bool
     """True if it is well."""
     message: _builtins.str
     """What was seen, and what to do if it is not well."""
+    warning: _builtins.bool
+    """True if it is well enough to go on, and somebody should look all the same."""
+    fix: _builtins.str
+    """What to do; empty if nothing."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         ok: _builtins.bool = ...,
         message: _builtins.str = ...,
+        warning: _builtins.bool = ...,
+        fix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "name", b"name", "ok", b"ok"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fix", b"fix", "message", b"message", "name", b"name", "ok", b"ok", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Check: _TypeAlias = Check  # noqa: Y015
+
+@_typing.final
+class Instance(_message.Message):
+    """A process of the installation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ProgramsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ID_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    LAST_SEEN_AT_FIELD_NUMBER: _builtins.int
+    PROGRAMS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Id of this run of it."""
+    service: _builtins.str
+    """Which sort: "reconciler", "gateway", "provisioner"."""
+    name: _builtins.str
+    """Where it runs."""
+    version: _builtins.str
+    """Its release."""
+    @_builtins.property
+    def last_seen_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was last heard of."""
+
+    @_builtins.property
+    def programs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Programs it runs, by name, with their version."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        service: _builtins.str = ...,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        last_seen_at: _timestamp_pb2.Timestamp | None = ...,
+        programs: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_seen_at", b"last_seen_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "last_seen_at", b"last_seen_at", "name", b"name", "programs", b"programs", "service", b"service", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Instance: _TypeAlias = Instance  # noqa: Y015
 
 @_typing.final
 class ProvisionerWorker(_message.Message):

@@ -51,7 +51,7 @@ class WorkspaceFacts:
 
 def decide(policy: TemplatePolicy, workspace: WorkspaceFacts, now: datetime) -> Action | None:
     """The one thing to do; None if there is nothing."""
-    if workspace.job_status not in _FINAL:
+    if workspace.job_status not in _FINAL or _is_deleted(workspace):
         return None
     if workspace.dormant_at is not None:
         return _decide_dormant(workspace, workspace.dormant_at, now)
@@ -113,6 +113,10 @@ def _find_start(
     if is_running or now - due_at > START_LATE_MAX:
         return PlanStart(next_start_at=following)
     return Start(next_start_at=following)
+
+
+def _is_deleted(workspace: WorkspaceFacts) -> bool:
+    return workspace.transition == "delete" and workspace.job_status == "succeeded"
 
 
 def _has_failed(workspace: WorkspaceFacts, transition: str) -> bool:

@@ -16,6 +16,7 @@ from reconciler.core.pools.claim_steps import CLAIM_STEPS, ClaimStep, find_claim
 from reconciler.core.pools.counts import PoolCounts, count_pool
 from reconciler.core.pools.eligibility import PoolMiss, explain_pool_miss, is_eligible
 from reconciler.core.pools.figures import PoolFigures, read_figures
+from reconciler.core.pools.losses import count_waves
 from reconciler.core.pools.plan import (
     PoolPlan,
     PresetPlan,
@@ -27,8 +28,10 @@ from reconciler.core.pools.resting import MemberTotals, is_resting
 from reconciler.core.pools.settings import PoolSettings, concurrency_limit
 from reconciler.core.pools.snapshot import (
     BuildHistory,
+    Loss,
     MemberRow,
     PoolHealth,
+    PoolPause,
     PoolSnapshot,
     PresetRow,
     RestingPool,
@@ -37,6 +40,7 @@ from reconciler.core.pools.snapshot import (
 )
 from reconciler.core.pools.state import PresetState
 from reconciler.core.pools.waking import LOOK_AGAIN_WITHIN, wait_seconds
+from reconciler.core.pools.words import describe_hard_limit
 
 __all__ = [
     "CLAIM_STEPS",
@@ -49,6 +53,7 @@ __all__ = [
     "CreatePrebuild",
     "DeletePrebuild",
     "DeleteReason",
+    "Loss",
     "MarkHardLimited",
     "MarkHealthy",
     "MemberRow",
@@ -57,6 +62,7 @@ __all__ = [
     "PoolFigures",
     "PoolHealth",
     "PoolMiss",
+    "PoolPause",
     "PoolPlan",
     "PoolSettings",
     "PoolSnapshot",
@@ -69,6 +75,8 @@ __all__ = [
     "can_skip_reconciliation",
     "concurrency_limit",
     "count_pool",
+    "count_waves",
+    "describe_hard_limit",
     "explain_pool_miss",
     "find_claim_steps",
     "is_eligible",

@@ -66,10 +66,13 @@ class DeletePrebuild:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkHardLimited:
-    """Say that the pool stopped after this many failures in a row, and notify once."""
+    """Say that the pool stopped, and notify once: after this many failed creations in a row, or
+    after it lost its members this many times in a row.
+    """
 
     preset_id: UUID
     failure_count: int
+    is_by_losses: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,7 @@ class MarkHealthy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackOffUntil:
-    """Creations that are due wait until then, after this many recent failures."""
+    """Creations that are due wait until then, after this many recent failures and losses."""
 
     preset_id: UUID
     until: datetime

@@ -14,10 +14,13 @@ CLAIM_STEPS: Final = ("requested", "claimed", "built", "delivered", "applied")
 
 @dataclass(frozen=True, slots=True)
 class ClaimStep:
-    """One step, named after where it led, and how long it took since the one before."""
+    """One step, named after where it led, how long it took since the one before, and how long
+    ago the claim was then requested.
+    """
 
     step: str
     seconds: float
+    since_requested_seconds: float
 
 
 def find_claim_steps(
@@ -30,4 +33,9 @@ def find_claim_steps(
     for step, begun_at, ended_at in pairs:
         if begun_at is None or ended_at is None or not after < ended_at <= until:
             continue
-        yield ClaimStep(step, max(0.0, (ended_at - begun_at).total_seconds()))
+        requested_at = moments[0] or begun_at
+        yield ClaimStep(
+            step,
+            max(0.0, (ended_at - begun_at).total_seconds()),
+            max(0.0, (ended_at - requested_at).total_seconds()),
+        )

@@ -1,13 +1,15 @@
 """Whether a preset's pool may create at all: a circuit breaker.
 
-    HEALTHY --failures in a row reach the limit--> TRIPPED: marked hard limited, creates nothing
+    HEALTHY --failures in a row, or waves of losses, reach the limit--> TRIPPED: marked hard
+        limited, creates nothing
     HARD_LIMITED --somebody resumes it--> PROBE: exactly one creation
     HARD_LIMITED, probe in flight or failed --> CLOSED
     HARD_LIMITED, probe succeeded, or the limit is switched off --> RECOVERED: marked healthy, open
     VALIDATION_FAILED --> CLOSED until a new version
 
 Promise: one resume makes at most one member until that member's build has succeeded. A probe is any
-member created since the resume, so builds that were under way before decide nothing.
+member created since the resume, so builds that were under way before decide nothing; nor do losses
+before it.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ def find_gate(state: PresetState) -> Gate:
         case PoolHealth.VALIDATION_FAILED:
             return Gate.CLOSED
         case PoolHealth.HEALTHY:
-            is_tripped = 0 < limit <= state.history.consecutive_failure_count
-            return Gate.TRIPPED if is_tripped else Gate.OPEN
+            count = max(state.history.consecutive_failure_count, state.consecutive_loss_count)
+            return Gate.TRIPPED if 0 < limit <= count else Gate.OPEN
         case PoolHealth.HARD_LIMITED if limit == 0:
             return Gate.RECOVERED
         case PoolHealth.HARD_LIMITED:

@@ -42,7 +42,9 @@ def is_resting(
 ) -> bool:
     """Whether a preset's members are exactly those it wants, and nothing else is to be decided."""
     total = 0 if totals is None else totals.total
-    if history is not None and (history.recent_failure_count or history.consecutive_failure_count):
+    if history is not None and (
+        history.recent_failure_count or history.consecutive_failure_count or history.losses
+    ):
         return False
     if not preset.is_active:
         return total == 0

@@ -11,9 +11,10 @@ __all__ = ["PoolSettings", "concurrency_limit"]
 class PoolSettings:
     """How patient the pool is. Seconds, unless a name says otherwise.
 
-    `failure_lookback_seconds` is for whoever reads the history of builds. `failure_hard_limit` is
-    how many creations in a row may fail before a pool stops; 0 means no limit. `jobs_in_flight_max`
-    bounds the prebuild jobs that exist and have not ended, over all presets.
+    `failure_lookback_seconds` is how long a failure counts, and how long a member must be ready
+    until its loss is none. `failure_hard_limit` is how many creations in a row may fail, or how
+    often in a row what replaced lost members may be lost, before a pool stops; 0 means no limit.
+    `jobs_in_flight_max` bounds the prebuild jobs that exist and have not ended, over all presets.
     """
 
     backoff_interval_seconds: float = 60

@@ -18,8 +18,10 @@ from reconciler.core.jobs import JobStatus
 
 __all__ = [
     "BuildHistory",
+    "Loss",
     "MemberRow",
     "PoolHealth",
+    "PoolPause",
     "PoolSnapshot",
     "PresetRow",
     "RestingPool",
@@ -57,8 +59,9 @@ class PresetRow:
     """A preset and what its pool is asked to be. `instances` holds when no schedule is open.
 
     `is_version_active` says that the version is its template's active one; `is_template_retired`
-    that the template is deleted or deprecated. `resumed_at` is the last time somebody lifted a hard
-    limit, `last_invalidated_at` the last time somebody asked for new members.
+    that the template is deleted or deprecated. `stop_reason` says why `health` is what it is,
+    `resumed_at` is the last time somebody lifted a hard limit, `last_invalidated_at` the last time
+    somebody asked for new members.
     """
 
     preset_id: UUID
@@ -77,6 +80,7 @@ class PresetRow:
     timezone: str = ""
     health: PoolHealth = PoolHealth.HEALTHY
     resumed_at: datetime | None = None
+    stop_reason: str = ""
     paused: bool = False
     last_invalidated_at: datetime | None = None
 
@@ -116,15 +120,26 @@ class MemberRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A member that was ready and was given up as lost before it had proved anything."""
+
+    created_at: datetime
+    lost_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildHistory:
     """How creations for one preset ended, those of members that were deleted or claimed included.
 
-    A creation failed if the first build failed, or if the member was deleted as never ready. One
-    that was ready and lost later succeeded, however often that happens.
+    A creation failed if the first build failed, or if the member was deleted as never ready.
     `recent_failure_count` counts failures that ended within the lookback before the snapshot,
     `consecutive_failure_count` those since the last success (at least up to the hard limit).
     `last_failed_at` is when the last failure ended; the two `_created_at` say when the newest
     failed and the newest succeeded member were created, which tells a probe from older builds.
+
+    `losses` are late enough to count, of members that were ready for less than the lookback before
+    their agents were gone. `last_proven_at` is when a member last was ready for that long, or
+    served a claim to the end.
     """
 
     preset_id: UUID
@@ -133,6 +148,16 @@ class BuildHistory:
     last_failed_at: datetime | None = None
     last_failed_created_at: datetime | None = None
     last_succeeded_created_at: datetime | None = None
+    losses: tuple[Loss, ...] = ()
+    last_proven_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPause:
+    """Who switched a pool off, and when."""
+
+    by: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

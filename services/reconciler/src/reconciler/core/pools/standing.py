@@ -13,7 +13,7 @@ from reconciler.core.jobs import JobStatus
 from reconciler.core.pools.actions import DeleteReason
 from reconciler.core.pools.snapshot import MemberRow, PresetRow, Transition
 
-__all__ = ["Standing", "find_lapse", "find_standing", "is_never_ready", "lost_after"]
+__all__ = ["Standing", "find_lapse", "find_standing", "is_never_ready", "is_proven", "lost_after"]
 
 
 class Standing(Enum):
@@ -87,6 +87,15 @@ def is_never_ready(member: MemberRow, now: datetime, timeout_seconds: float) -> 
         member.first_ready_at is None
         and member.started_at is not None
         and now - member.started_at > timedelta(seconds=timeout_seconds)
+    )
+
+
+def is_proven(member: MemberRow, lookback_seconds: float) -> bool:
+    """Whether a member that is not ready now was ready for so long that it was made well."""
+    return (
+        member.first_ready_at is not None
+        and member.unready_since is not None
+        and member.unready_since - member.first_ready_at >= timedelta(seconds=lookback_seconds)
     )
 
 

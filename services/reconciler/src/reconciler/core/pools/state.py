@@ -15,13 +15,15 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from reconciler.core.pools.actions import DeleteReason
+from reconciler.core.pools.losses import count_waves
 from reconciler.core.pools.settings import PoolSettings
-from reconciler.core.pools.snapshot import BuildHistory, MemberRow, PresetRow, ScheduleRow
+from reconciler.core.pools.snapshot import BuildHistory, Loss, MemberRow, PresetRow, ScheduleRow
 from reconciler.core.pools.standing import (
     Standing,
     find_lapse,
     find_standing,
     is_never_ready,
+    is_proven,
     lost_after,
 )
 from reconciler.core.schedules.errors import ScheduleInvalid
@@ -49,9 +51,9 @@ class Census:
     """The members of one preset by what can be done with them, oldest first in each group.
 
     Supply is what counts against the desired size: pending, building, ready and unready. At most
-    half of the supply, but at least one, is replaced as `lost` at any time: what takes more than
+    half of the pool, but at least one, is given up as `lost` at any time: what takes more than
     that away at once may give it back. The others wait among the unready until replacements are
-    ready.
+    ready, so they stay where no replacement may be made.
     """
 
     pending: tuple[MemberRow, ...]
@@ -117,20 +119,64 @@ class PresetState:
         """How many fewer than desired are there or on their way."""
         return max(0, self.desired - self.census.supply_count)
 
+    @cached_property
+    def losses(self) -> tuple[Loss, ...]:
+        """Members that were lost young since somebody resumed the pool, this pass' included."""
+        lookback, resumed_at = self.settings.failure_lookback_seconds, self.preset.resumed_at
+        now = (
+            Loss(created_at=member.created_at, lost_at=self.now)
+            for member in self.census.lost
+            if not is_proven(member, lookback)
+        )
+        return tuple(
+            loss
+            for loss in (*self.history.losses, *now)
+            if resumed_at is None or loss.lost_at > resumed_at
+        )
+
+    @property
+    def consecutive_loss_count(self) -> int:
+        """Waves of losses since a member last proved that members live."""
+        proven_at = self.history.last_proven_at
+        return count_waves(
+            loss for loss in self.losses if proven_at is None or loss.lost_at > proven_at
+        )
+
+    @property
+    def setback_count(self) -> int:
+        """How many intervals creation waits: one for each recent failure, and one for each recent
+        wave of losses after the first, which may be a misfortune and is made good at once.
+        """
+        return self._recent_failure_count + self._repeated_loss_count
+
     @property
     def backoff_until(self) -> datetime | None:
-        """Until when creation waits after failures; None if it does not. Somebody who resumed the
-        pool has seen the failures before, so only later ones count.
+        """Until when creation waits after failures and losses; None if it does not. Somebody who
+        resumed the pool has seen those before, so only later ones count.
         """
-        history, resumed_at = self.history, self.preset.resumed_at
-        failed_at = history.last_failed_at
-        if failed_at is None or history.recent_failure_count <= 0:
+        count, moments = self.setback_count, list[datetime]()
+        if self._recent_failure_count and self.history.last_failed_at is not None:
+            moments.append(self.history.last_failed_at)
+        if self._repeated_loss_count:
+            moments.append(max(loss.lost_at for loss in self.losses))
+        if not moments:
             return None
-        if resumed_at is not None and failed_at <= resumed_at:
-            return None
-        wait = self.settings.backoff_interval_seconds * history.recent_failure_count
-        until = failed_at + timedelta(seconds=wait)
+        until = max(moments) + timedelta(seconds=self.settings.backoff_interval_seconds * count)
         return until if until > self.now else None
+
+    @property
+    def _recent_failure_count(self) -> int:
+        failed_at, resumed_at = self.history.last_failed_at, self.preset.resumed_at
+        if failed_at is None or (resumed_at is not None and failed_at <= resumed_at):
+            return 0
+        return max(0, self.history.recent_failure_count)
+
+    @property
+    def _repeated_loss_count(self) -> int:
+        if not self.history.losses:
+            return 0  # what is lost in this pass is one wave at most
+        since = self.now - timedelta(seconds=self.settings.failure_lookback_seconds)
+        return max(0, count_waves(loss for loss in self.losses if loss.lost_at > since) - 1)
 
 
 def find_desired(preset: PresetRow, now: datetime) -> int:
@@ -213,7 +259,8 @@ def take_census(
             case Standing.HALTED:
                 halted.append(member)
     coming = len(pending) + len(building)
-    lost = _find_lost(unready, len(ready), coming, now, settings, hearing_since)
+    desired = find_desired(preset, now)
+    lost = _find_lost(unready, len(ready), coming, desired, now, settings, hearing_since)
     return Census(
         pending=tuple(pending),
         pending_lapsed=tuple(pending_lapsed),
@@ -236,6 +283,7 @@ def _find_lost(
     unready: list[MemberRow],
     ready_count: int,
     coming_count: int,
+    desired: int,
     now: datetime,
     settings: PoolSettings,
     hearing_since: datetime | None,
@@ -248,7 +296,9 @@ def _find_lost(
     )
     supply_count = ready_count + len(unready) + coming_count
     coming_count += sum(1 for member in unready if member.first_ready_at is None)
-    return lost[: max(0, max(1, supply_count // 2) - coming_count)]
+    missing_count = max(0, desired - supply_count)
+    size = max(desired, supply_count)
+    return lost[: max(0, max(1, size // 2) - coming_count - missing_count)]
 
 
 def _age(member: MemberRow) -> tuple[datetime, UUID]:

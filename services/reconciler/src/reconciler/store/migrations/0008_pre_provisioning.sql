@@ -5,7 +5,7 @@ ALTER TABLE jobs ADD COLUMN result jsonb NOT NULL DEFAULT '{}';
 
 CREATE INDEX jobs_by_end ON jobs (provisioner_type, finished_at DESC) WHERE finished_at IS NOT NULL AND started_at IS NOT NULL;
 
--- Code of the release before reads `manifest` alone, so it stays what is written until nothing of that code is left: see ADR 0011.
+-- Code of the release before reads `manifest` alone, so it stays what is written until nothing of that code is left: see ADR 0013.
 ALTER TABLE agents ADD COLUMN manifest_sealed bytea;
 
 -- A database that nobody has used yet has no such code.

@@ -135,17 +135,11 @@ FROM claims c JOIN workspaces w ON w.id = c.workspace_id JOIN templates t ON t.i
 WHERE c.id = $1;
 
 -- name: fail_claim
--- Notes why a claim build failed.
+-- Notes why a claim build failed; no row if the workspace has no claim to build.
 -- $1 workspace, $2 error
-UPDATE claims SET error = $2 WHERE workspace_id = $1 AND built_at IS NULL;
+UPDATE claims SET error = $2 WHERE workspace_id = $1 AND built_at IS NULL RETURNING id;
 
 -- name: refuse_pool
--- Stops a pool whose template or values no retry can mend, and tells its admins, once.
--- $1 preset, $2 message, $3 now
-WITH refused AS (
-    UPDATE presets SET health = 'validation_failed' WHERE id = $1 AND health <> 'validation_failed' RETURNING id, template_version_id
-)
-INSERT INTO notifications (key, organization_id, kind, message, created_at)
-SELECT 'pool.validation_failed/' || refused.id, t.organization_id, 'pool.validation_failed', $2, $3
-FROM refused JOIN template_versions v ON v.id = refused.template_version_id JOIN templates t ON t.id = v.template_id
-ON CONFLICT DO NOTHING;
+-- Stops a pool whose template or values no retry can mend; no row if it is known.
+-- $1 preset, $2 why
+UPDATE presets SET health = 'validation_failed', stop_reason = $2 WHERE id = $1 AND health <> 'validation_failed' RETURNING id;

@@ -12,21 +12,28 @@ LEFT JOIN claims c ON c.workspace_id = w.id
 LEFT JOIN claim_deliveries d ON d.claim_id = c.id AND d.agent_id = a.id
 ORDER BY asked.position;
 
--- name: record_reinit
--- Notes one step of a claim at an agent, the first time it happens. No row if the claim is not this agent's or not yet built.
--- $1 token hash, $2 claim, $3 step: delivered, applying, applied or failed, $4 error, $5 now
-INSERT INTO claim_deliveries AS d (claim_id, agent_id, delivered_at, applying_at, applied_at, failed_at, error)
-SELECT c.id, a.id, $5, CASE WHEN $3 = 'applying' THEN $5::timestamptz END, CASE WHEN $3 = 'applied' THEN $5::timestamptz END,
-       CASE WHEN $3 = 'failed' THEN $5::timestamptz END, $4
-FROM agents a JOIN claims c ON c.workspace_id = a.workspace_id
-WHERE a.token_hash = $1 AND a.deleted_at IS NULL AND c.id = $2 AND c.built_at IS NOT NULL
-ON CONFLICT (claim_id, agent_id) DO UPDATE SET
-    delivered_at = coalesce(d.delivered_at, excluded.delivered_at),
-    applying_at = coalesce(d.applying_at, excluded.applying_at),
-    applied_at = coalesce(d.applied_at, excluded.applied_at),
-    failed_at = coalesce(d.failed_at, excluded.failed_at),
-    error = CASE WHEN d.error = '' THEN excluded.error ELSE d.error END
-RETURNING claim_id;
+-- name: record_reinits
+-- Notes steps of claims at agents, each the first time it happens. No row for one whose claim is not its agent's or not yet built.
+-- $1 token hashes, $2 claims, $3 steps: delivered, applying, applied or failed, $4 errors, $5 now
+WITH said AS (
+    SELECT s.position, c.id AS claim_id, a.id AS agent_id, s.step, s.error
+    FROM unnest($1::bytea[], $2::uuid[], $3::text[], $4::text[]) WITH ORDINALITY AS s (token_hash, claim_id, step, error, position)
+    JOIN agents a ON a.token_hash = s.token_hash AND a.deleted_at IS NULL
+    JOIN claims c ON c.id = s.claim_id AND c.workspace_id = a.workspace_id AND c.built_at IS NOT NULL
+), noted AS (
+    INSERT INTO claim_deliveries AS d (claim_id, agent_id, delivered_at, applying_at, applied_at, failed_at, error)
+    SELECT claim_id, agent_id, $5::timestamptz, max($5::timestamptz) FILTER (WHERE step = 'applying'), max($5::timestamptz) FILTER (WHERE step = 'applied'),
+           max($5::timestamptz) FILTER (WHERE step = 'failed'), coalesce((array_agg(error ORDER BY position) FILTER (WHERE error <> ''))[1], '')
+    FROM said GROUP BY claim_id, agent_id
+    ORDER BY claim_id, agent_id -- one order of locks for all gateways
+    ON CONFLICT (claim_id, agent_id) DO UPDATE SET
+        delivered_at = coalesce(d.delivered_at, excluded.delivered_at),
+        applying_at = coalesce(d.applying_at, excluded.applying_at),
+        applied_at = coalesce(d.applied_at, excluded.applied_at),
+        failed_at = coalesce(d.failed_at, excluded.failed_at),
+        error = CASE WHEN d.error = '' THEN excluded.error ELSE d.error END
+)
+SELECT position, claim_id FROM said ORDER BY position;
 
 -- name: close_claims
 -- Notes when every agent of a claim has been told, and when every one has applied it.

@@ -35,8 +35,8 @@ LIMIT $3;
 -- name: hold_lifecycle
 -- Holds a workspace of a person and reads what its lifecycle depends on; no row for a prebuild or a deleted one.
 -- $1 workspace, $2 the pool's user
-SELECT w.id, w.owner_id, w.latest_transition, w.latest_job_status, w.latest_build_finished_at, w.autostart_schedule, w.autostart_timezone,
-       w.next_start_at, coalesce(w.ttl_seconds, 0) AS ttl_seconds, w.deadline_at, w.max_deadline_at, w.dormant_at, w.deleting_at,
+SELECT w.id, w.owner_id, w.organization_id, w.name, u.username AS owner_name, w.latest_transition, w.latest_job_status,
+       w.latest_build_finished_at, w.autostart_schedule, w.autostart_timezone, w.next_start_at, coalesce(w.ttl_seconds, 0) AS ttl_seconds, w.deadline_at, w.max_deadline_at, w.dormant_at, w.deleting_at,
        coalesce(w.last_used_at, w.created_at) AS used_at, u.disabled_at IS NULL AS is_owner_active,
        t.default_ttl_seconds, t.activity_bump_seconds, t.max_ttl_seconds, t.dormant_after_seconds, t.delete_dormant_after_seconds,
        t.failure_ttl_seconds, t.is_autostart_allowed

@@ -16,6 +16,10 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- name: has_migrations_table
+-- Tells whether anything was ever applied.
+SELECT to_regclass('schema_migrations') IS NOT NULL;
+
 -- name: list_applied_migrations
 -- Reads which migrations have been applied.
 SELECT number FROM schema_migrations ORDER BY number;

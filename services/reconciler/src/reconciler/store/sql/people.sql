@@ -41,7 +41,7 @@ RETURNING id;
 -- name: list_organizations
 -- Reads organizations by name.
 -- $1 ids or null for all
-SELECT id, name, is_default, created_at FROM organizations WHERE $1::uuid[] IS NULL OR id = ANY ($1) ORDER BY name;
+SELECT id, name, is_default, created_at, workspaces_per_user_max FROM organizations WHERE $1::uuid[] IS NULL OR id = ANY ($1) ORDER BY name;
 
 -- name: find_member_roles
 -- Reads and holds a user's roles in an organization; no row if they do not belong to it.
@@ -76,3 +76,19 @@ FROM audit_log a LEFT JOIN users u ON u.id = a.actor_id
 WHERE $1::timestamptz IS NULL OR (a.happened_at, a.id) < ($1, $2::uuid)
 ORDER BY a.happened_at DESC, a.id DESC
 LIMIT $3;
+
+-- name: set_quota
+-- Sets how many workspaces each person may have in an organization. No row if it was so already.
+-- $1 organization, $2 how many or null for no limit
+UPDATE organizations SET workspaces_per_user_max = $2 WHERE id = $1 AND workspaces_per_user_max IS DISTINCT FROM $2
+RETURNING id;
+
+-- name: lock_quota
+-- Lets one request at a time use up what somebody may have in an organization, on any replica, until the transaction ends.
+-- $1 user, $2 organization
+SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || $2::uuid::text, 0));
+
+-- name: count_owned
+-- How many workspaces somebody has in an organization.
+-- $1 user, $2 organization
+SELECT count(*)::int FROM workspaces WHERE owner_id = $1 AND organization_id = $2 AND deleted_at IS NULL;

@@ -1,7 +1,7 @@
 -- name: load_presets
 -- Every preset that keeps a pool and could need work: of active versions, or with members left.
 -- $1 the pool's user, $2 only these presets or null, $3 only of templates of this name or null
-SELECT p.id, p.name, p.instances, p.ttl_seconds, p.timezone, p.schedules::text AS schedules, p.health, p.resumed_at, p.is_default,
+SELECT p.id, p.name, p.instances, p.ttl_seconds, p.timezone, p.schedules::text AS schedules, p.health, p.resumed_at, p.stop_reason,
        v.id AS version_id, v.name AS version_name, t.id AS template_id, t.name AS template_name, t.organization_id,
        o.name AS organization_name, t.deleted_at IS NOT NULL AS template_deleted,
        coalesce(t.active_version_id = v.id, false) AS is_active,
@@ -56,14 +56,17 @@ WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
   AND ($3::uuid[] IS NULL OR w.preset_id = ANY ($3) OR w.preset_id IS NULL)
 ORDER BY w.preset_id, w.created_at, w.id;
 
--- name: find_hearing_since
--- Since when gateways have reported without a gap; no row if they do not.
--- $1 reports after this are up to now
-SELECT (value #>> '{}')::timestamptz FROM settings WHERE name = 'gateways_heard_since' AND updated_at > $1;
+-- name: load_circumstances
+-- What holds for all pools at once: whether they are paused, since when gateways have reported without a gap (null if they do not), and
+-- which organizations the pool's user belongs to.
+-- $1 the pool's user, $2 reports after this are up to now
+SELECT coalesce((SELECT value = 'true'::jsonb FROM settings WHERE name = 'reconciliation_paused'), false) AS is_paused,
+       (SELECT (value #>> '{}')::timestamptz FROM settings WHERE name = 'gateways_heard_since' AND updated_at > $2) AS hearing_since,
+       ARRAY(SELECT organization_id FROM organization_members WHERE user_id = $1) AS organization_ids;
 
 -- name: load_histories
--- How creations of active pools ended, if any went wrong: the first build failed, or the member was deleted as never ready. A job no
--- worker took, or whose worker was lost, says nothing about the pool.
+-- How creations of active pools ended, if any went wrong: the first build failed, the member was deleted as never ready, or the pool has
+-- stopped. A job no worker took, or whose worker was lost, says nothing about the pool. Looks at a pool's newest two thousand.
 -- $1 failures since then are recent
 WITH troubled AS (
     SELECT w.preset_id
@@ -77,12 +80,16 @@ WITH troubled AS (
     FROM workspace_builds n
     JOIN workspaces w ON w.id = n.workspace_id AND w.born_in_pool
     WHERE n.reason = 'never_ready'
+    UNION
+    SELECT id FROM presets WHERE health = 'hard_limited'
 ), ends AS (
-    SELECT w.preset_id, w.created_at, coalesce(d.created_at, j.finished_at) AS ended_at, j.status = 'failed' OR d.created_at IS NOT NULL AS failed
+    SELECT p.id AS preset_id, w.created_at, coalesce(d.created_at, j.finished_at) AS ended_at, j.status = 'failed' OR d.created_at IS NOT NULL AS failed
     FROM troubled
     JOIN presets p ON p.id = troubled.preset_id AND p.instances IS NOT NULL
     JOIN templates t ON t.active_version_id = p.template_version_id AND t.deleted_at IS NULL
-    JOIN workspaces w ON w.preset_id = p.id AND w.born_in_pool
+    CROSS JOIN LATERAL (
+        SELECT id, created_at FROM workspaces WHERE preset_id = p.id AND born_in_pool ORDER BY created_at DESC LIMIT 2000
+    ) w
     JOIN workspace_builds b ON b.workspace_id = w.id AND b.number = 1
     JOIN jobs j ON j.id = b.job_id AND j.status IN ('failed', 'succeeded') AND j.error_reason NOT IN ('NO_PROVISIONER', 'WORKER_LOST')
     LEFT JOIN LATERAL (
@@ -100,10 +107,38 @@ SELECT e.preset_id,
 FROM ends e LEFT JOIN successes s USING (preset_id)
 GROUP BY e.preset_id;
 
--- name: list_joined_organizations
--- Which organizations a user belongs to.
--- $1 the pool's user
-SELECT organization_id FROM organization_members WHERE user_id = $1;
+-- name: load_losses
+-- Members of active pools that were ready and were lost soon after, and when a pool last proved that its members live: one was ready for
+-- long, or served a claim to the end. Looks at a pool's newest thousand, and only at pools that lost somebody lately.
+-- $1 losses since then count, $2 a member ready for so long was made well
+WITH lost AS (
+    SELECT n.workspace_id, min(n.created_at) AS lost_at FROM workspace_builds n WHERE n.reason = 'lost' AND n.created_at > $1 GROUP BY 1
+), lossy AS (
+    SELECT DISTINCT p.id
+    FROM lost
+    JOIN workspaces w ON w.id = lost.workspace_id AND w.born_in_pool
+    JOIN presets p ON p.id = w.preset_id AND p.instances IS NOT NULL
+    JOIN templates t ON t.active_version_id = p.template_version_id AND t.deleted_at IS NULL
+), fates AS (
+    SELECT lossy.id AS preset_id, w.created_at, lost.lost_at, c.applied_at,
+           CASE WHEN a.proven_at <= a.gone_at THEN a.proven_at END AS proven_at,
+           lost.lost_at IS NOT NULL AND (a.proven_at <= a.gone_at) IS NOT TRUE AS is_loss
+    FROM lossy
+    CROSS JOIN LATERAL (
+        SELECT id, created_at FROM workspaces WHERE preset_id = lossy.id AND born_in_pool ORDER BY created_at DESC LIMIT 1000
+    ) w
+    LEFT JOIN lost ON lost.workspace_id = w.id
+    LEFT JOIN claims c ON c.workspace_id = w.id
+    LEFT JOIN LATERAL (
+        SELECT CASE WHEN bool_and(first_ready_at IS NOT NULL) THEN max(first_ready_at) + $2::interval END AS proven_at,
+               min(least(last_seen_at, disconnected_at, CASE WHEN lifecycle <> 'ready' THEN lifecycle_changed_at END)) AS gone_at
+        FROM agents WHERE workspace_id = w.id
+    ) a ON true
+)
+SELECT preset_id, max(greatest(applied_at, proven_at)) AS proven_at,
+       array_agg(created_at ORDER BY lost_at, created_at) FILTER (WHERE is_loss) AS created_ats,
+       array_agg(lost_at ORDER BY lost_at, created_at) FILTER (WHERE is_loss) AS lost_ats
+FROM fates GROUP BY preset_id HAVING bool_or(is_loss);
 
 -- name: join_organizations
 -- Makes a user a member without roles, where it is not one.
@@ -122,15 +157,17 @@ JOIN jobs j ON j.id = b.job_id AND j.finished_at IS NOT NULL
 WHERE w.preset_id = ANY ($1::uuid[]) AND w.born_in_pool
 ORDER BY w.preset_id, j.finished_at DESC;
 
--- name: is_paused
--- Whether reconciliation is paused everywhere.
-SELECT coalesce((SELECT value = 'true'::jsonb FROM settings WHERE name = 'reconciliation_paused'), false);
-
 -- name: set_paused
 -- Pauses or resumes reconciliation everywhere.
 -- $1 paused, $2 now
 INSERT INTO settings (name, value, updated_at) VALUES ('reconciliation_paused', to_jsonb($1::boolean), $2)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at WHERE settings.value <> excluded.value;
+
+-- name: list_pauses
+-- Who paused which pools; an empty preset name is all of the template.
+-- $1 templates
+SELECT x.template_id, x.preset_name, u.username, x.paused_at FROM pool_pauses x JOIN users u ON u.id = x.paused_by
+WHERE x.template_id = ANY ($1::uuid[]);
 
 -- name: pause_presets
 -- Pauses pools by name.
@@ -181,18 +218,9 @@ UPDATE presets SET resumed_at = $2 WHERE id = $1 AND health = 'hard_limited' RET
 
 -- name: mark_health
 -- Notes that a pool stopped or works again; no row if it was known. An earlier resume says nothing about a new stop.
--- $1 preset, $2 health
-UPDATE presets SET health = $2, resumed_at = CASE WHEN $2 = 'hard_limited' THEN NULL ELSE resumed_at END
+-- $1 preset, $2 health, $3 why it stopped
+UPDATE presets SET health = $2, stop_reason = $3, resumed_at = CASE WHEN $2 = 'hard_limited' THEN NULL ELSE resumed_at END
 WHERE id = $1 AND health <> $2 RETURNING id;
-
--- name: notify_once
--- Tells a pool's admins something, the first time.
--- $1 key, $2 preset, $3 kind, $4 message, $5 now
-INSERT INTO notifications (key, organization_id, kind, message, created_at)
-SELECT $1, t.organization_id, $3, $4, $5
-FROM presets p JOIN template_versions v ON v.id = p.template_version_id JOIN templates t ON t.id = v.template_id
-WHERE p.id = $2
-ON CONFLICT DO NOTHING;
 
 -- name: check_creatable
 -- Holds a preset while a prebuild of it is made, one maker at a time; no row if its version is no longer active or its pool has stopped.

@@ -1,9 +1,39 @@
 -- name: get_postgres
--- Postgres' own version and clock, and the newest migration applied.
-SELECT current_setting('server_version') AS version, clock_timestamp() AS now,
-       (SELECT name FROM schema_migrations ORDER BY number DESC LIMIT 1) AS schema_version;
+-- Postgres' own version, clock and settings that matter, and the newest migration applied.
+SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS version_number,
+       clock_timestamp() AS now,
+       (SELECT name FROM schema_migrations ORDER BY number DESC LIMIT 1) AS schema_version,
+       current_setting('fsync')::bool AS fsync, current_setting('full_page_writes')::bool AS full_page_writes,
+       current_setting('synchronous_commit') AS synchronous_commit,
+       current_setting('max_connections')::int
+           - current_setting('superuser_reserved_connections')::int AS connections_max,
+       extract(epoch FROM current_setting('statement_timeout')::interval)::float8 AS statement_seconds,
+       extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval)::float8 AS idle_seconds,
+       pg_is_in_recovery() AS is_standby,
+       inet_server_addr() IS NULL OR inet_server_addr() << '127.0.0.0/8' OR inet_server_addr() = '::1' AS is_local,
+       coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS is_encrypted;
 
 -- name: list_workers
 -- Lists the provisioners seen lately.
 -- $1 seen after
 SELECT id, name, version, provisioner_types, tags, last_seen_at FROM workers WHERE last_seen_at > $1 ORDER BY name, id;
+
+-- name: list_instances
+-- Lists the processes seen lately.
+-- $1 seen after
+SELECT id, service, name, version, clock_skew_seconds, problems, programs, last_seen_at
+FROM instances WHERE last_seen_at > $1 ORDER BY service, name, id;
+
+-- name: upsert_instance
+-- Notes what a process says of itself.
+-- $1 id, $2 service, $3 name, $4 version, $5 clock skew, $6 problems, $7 programs, $8 now
+INSERT INTO instances (id, service, name, version, clock_skew_seconds, problems, programs, last_seen_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (id) DO UPDATE SET (name, version, clock_skew_seconds, problems, programs, last_seen_at)
+    = (excluded.name, excluded.version, excluded.clock_skew_seconds, excluded.problems, excluded.programs, excluded.last_seen_at)
+WHERE instances.service = excluded.service;
+
+-- name: delete_instances
+-- Forgets processes that are long gone.
+-- $1 seen before
+DELETE FROM instances WHERE last_seen_at < $1;

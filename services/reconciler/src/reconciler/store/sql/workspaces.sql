@@ -60,7 +60,7 @@ WHERE w.id = ANY ($1::uuid[]);
 -- Finds the template and version a workspace is asked of, with the parameters it asks for.
 -- $1 organization name, $2 template name, $3 version name or null for the active one
 SELECT t.id AS template_id, t.organization_id, t.provisioner_type, v.id AS version_id, v.name AS version_name, v.parameters,
-       v.imported_at, t.active_version_id = v.id AS is_active
+       v.imported_at, t.active_version_id = v.id AS is_active, o.name AS organization_name, o.workspaces_per_user_max
 FROM organizations o
 JOIN templates t ON t.organization_id = o.id AND t.deleted_at IS NULL
 LEFT JOIN template_versions v ON v.template_id = t.id AND CASE WHEN $3::text IS NULL THEN v.id = t.active_version_id ELSE v.name = $3 END

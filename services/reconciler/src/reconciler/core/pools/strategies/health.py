@@ -17,9 +17,11 @@ def mark_health(state: PresetState) -> Iterator[MarkHardLimited | MarkHealthy]:
         return
     match find_gate(state):
         case Gate.TRIPPED:
+            failures, losses = state.history.consecutive_failure_count, state.consecutive_loss_count
             yield MarkHardLimited(
                 preset_id=state.preset.preset_id,
-                failure_count=state.history.consecutive_failure_count,
+                failure_count=max(failures, losses),
+                is_by_losses=losses > failures,
             )
         case Gate.RECOVERED:
             yield MarkHealthy(preset_id=state.preset.preset_id)

@@ -11,8 +11,8 @@ __all__ = ["replace_lost"]
 
 
 def replace_lost(state: PresetState) -> Iterator[DeletePrebuild]:
-    """Deletes them. They were created well, so this is no failure of a creation and their
-    replacements are made at once; the wait before each keeps it slow if it repeats.
+    """Deletes them. The first time their replacements are made at once: a machine died. If what
+    replaced them is lost as well, the replacements wait, and in the end the pool stops.
     """
     for member in state.census.lost:
         yield DeletePrebuild(

@@ -12,8 +12,8 @@ __all__ = ["create_missing"]
 
 
 def create_missing(state: PresetState) -> Iterator[BackOffUntil | CreatePrebuild]:
-    """Creates what is missing, unless the pool is limited or waits after failures. A probe is one
-    member, and it does not wait: somebody asked for it.
+    """Creates what is missing, unless the pool is limited or waits after failures or losses. A
+    probe is one member, and it does not wait: somebody asked for it.
     """
     if state.missing == 0:
         return
@@ -31,5 +31,5 @@ def create_missing(state: PresetState) -> Iterator[BackOffUntil | CreatePrebuild
                 yield BackOffUntil(
                     preset_id=preset_id,
                     until=until,
-                    failure_count=state.history.recent_failure_count,
+                    failure_count=state.setback_count,
                 )

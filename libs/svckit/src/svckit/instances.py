@@ -1,0 +1,76 @@
+"""Tells the control plane that this process runs, and how it is: `warmpool doctor` shows it.
+
+Nothing depends on it. A control plane that is away, or of a release that does not know the call, is
+told later, or never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+from uuid import UUID
+
+import grpc
+import grpc.aio
+
+from svckit.log import get_logger
+from svckit.readiness import Readiness
+from svckit.system import Clock
+from warmpool.instance.v1 import instance_pb2 as pb
+from warmpool.instance.v1.instance_pb2_grpc import InstanceServiceStub
+
+__all__ = ["REPORT_SECONDS", "InstanceReporter"]
+
+REPORT_SECONDS: Final = 15.0
+_TIMEOUT_SECONDS: Final = 5.0
+
+_log = get_logger(__name__)
+
+FindPrograms = Callable[[], Awaitable[Mapping[str, str]]]
+"""What this process runs, by name, with the version; an empty one if it should and cannot."""
+
+
+class InstanceReporter:
+    """The loop of one process."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        readiness: Readiness,
+        clock: Clock,
+        *,
+        instance_id: UUID,
+        name: str,
+        version: str,
+        find_programs: FindPrograms | None = None,
+    ) -> None:
+        self._stub = InstanceServiceStub(channel)
+        self._readiness = readiness
+        self._clock = clock
+        self._id = str(instance_id)
+        self._name = name
+        self._version = version
+        self._find_programs = find_programs
+
+    async def run(self) -> None:
+        """Reports for ever."""
+        while True:
+            await self.run_once()
+            await self._clock.sleep(REPORT_SECONDS)
+
+    async def run_once(self) -> bool:
+        """One report; whether it arrived."""
+        request = pb.ReportInstanceRequest(
+            instance_id=self._id,
+            name=self._name,
+            version=self._version,
+            problems=self._readiness.problems(),
+            programs=dict(await self._find_programs()) if self._find_programs else {},
+        )
+        request.sent_at.FromDatetime(self._clock.now())
+        try:
+            await self._stub.ReportInstance(request, timeout=_TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            _log.debug("The control plane was not told of us.", action="report", error=error)
+            return False
+        return True

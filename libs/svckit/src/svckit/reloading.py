@@ -1,0 +1,110 @@
+"""A channel that follows its TLS files: when they change, the next call goes over a new connection.
+
+gRPC's own credentials for clients are fixed for a channel's life. So this one holds a channel, and
+opens another when the files are others. Calls under way stay on the former, which is closed a few
+renewals later, or with this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import grpc.aio
+
+from svckit.tls import Followed
+
+__all__ = ["ReloadingChannel"]
+
+RETIRED_MAX = 2  # renewals are hours apart; no call of ours lives through three
+
+_Opener = Callable[[grpc.ChannelCredentials], grpc.aio.Channel]
+_Callable = Callable[..., Any]
+
+
+class ReloadingChannel(grpc.aio.Channel):
+    """Looks like any channel to a stub."""
+
+    def __init__(self, credentials: Followed[grpc.ChannelCredentials], open_one: _Opener) -> None:
+        """Open the first."""
+        self._credentials = credentials
+        self._open = open_one
+        self._current = open_one(credentials.now)
+        self._retired: list[grpc.aio.Channel] = []
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def current(self) -> grpc.aio.Channel:
+        """The channel for the next call."""
+        renewed = self._credentials.renew()
+        if renewed is not None:
+            self._retired.append(self._current)
+            self._current = self._open(renewed)
+            if len(self._retired) > RETIRED_MAX:
+                closing = asyncio.get_running_loop().create_task(self._retired.pop(0).close())
+                self._closing.add(closing)  # awaited by `close`
+                closing.add_done_callback(self._closing.discard)
+        return self._current
+
+    async def close(self, grace: float | None = None) -> None:
+        """Close this and what it was before."""
+        for channel in (*self._retired, self._current):
+            await channel.close(grace)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    async def __aenter__(self) -> Self:
+        """As any channel."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        await self.close()
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """Of the channel for the next call."""
+        return self.current.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """Of the channel that was the current one when this was called."""
+        await self.current.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        """Of the channel that was the current one when this was called."""
+        await self.current.channel_ready()
+
+    def unary_unary(self, *args: Any, **options: Any) -> Any:
+        """As any channel."""
+        return self._late(lambda channel: channel.unary_unary(*args, **options))
+
+    def unary_stream(self, *args: Any, **options: Any) -> Any:
+        """As any channel."""
+        return self._late(lambda channel: channel.unary_stream(*args, **options))
+
+    def stream_unary(self, *args: Any, **options: Any) -> Any:
+        """As any channel."""
+        return self._late(lambda channel: channel.stream_unary(*args, **options))
+
+    def stream_stream(self, *args: Any, **options: Any) -> Any:
+        """As any channel."""
+        return self._late(lambda channel: channel.stream_stream(*args, **options))
+
+    def _late(self, bind: Callable[[grpc.aio.Channel], _Callable]) -> _Callable:
+        """A method that is bound to the current channel at each call."""
+        bound_to, bound = self._current, bind(self._current)
+
+        def call(*args: Any, **options: Any) -> Any:
+            nonlocal bound_to, bound
+            if self.current is not bound_to:
+                bound_to, bound = self._current, bind(self._current)
+            return bound(*args, **options)
+
+        return call

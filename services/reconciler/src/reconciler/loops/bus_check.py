@@ -1,0 +1,55 @@
+"""Tries out the bus: what this replica says on it, it must hear."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+from uuid import UUID
+
+from bus.errors import BusError
+from bus.events import PrebuildClaimed, WorkspaceChanged, encode_event
+from bus.nats import NatsBus
+from bus.subjects import claims_subject, workspaces_changed_subject
+from reconciler.core.checks import Check
+
+__all__ = ["check_bus"]
+
+NOBODY: Final = str(UUID(int=0))
+"""The id of no workspace: hints about it are real ones, and harmless."""
+HEAR_SECONDS: Final = 2.0
+
+
+async def check_bus(bus: NatsBus) -> Check:
+    """Whether hints travel; without them everything works, later."""
+    if not bus.connected:
+        return _fault(
+            f"{await bus.probe()}; claims reach their agents within a sweep instead of at once",
+            "start NATS, or set right nats_url, its credentials and nats_ca_file",
+        )
+    subject = workspaces_changed_subject(NOBODY)
+    heard = False
+    try:
+        async with asyncio.timeout(HEAR_SECONDS), bus.subscribe(subject) as subscription:
+            await bus.flush()
+            event = WorkspaceChanged(workspace_id=NOBODY)
+            await bus.publish(subject, encode_event(event))
+            claim = PrebuildClaimed(workspace_id=NOBODY)
+            await bus.publish(claims_subject(NOBODY), encode_event(claim))
+            await bus.flush()
+            if not bus.refusals:
+                await anext(aiter(subscription))
+                heard = True
+    except (BusError, TimeoutError):
+        pass
+    if bus.refusals:
+        return _fault(
+            f"the server does not permit what we need: {'; '.join(bus.refusals)}",
+            "give the reconciler's account these permissions",
+        )
+    if not heard:
+        return _fault("connected, and what we say is not heard", "look at the NATS server")
+    return Check(name="nats", is_ok=True, message="connected, and hears what it is told")
+
+
+def _fault(message: str, fix: str) -> Check:
+    return Check(name="nats", is_ok=False, message=message, fix=fix)

@@ -1,0 +1,208 @@
+"""From a claim to its acknowledgement by the agent, with no Terraform in between.
+
+A real reconciler on a durable Postgres, a real nats-server, one real gateway that holds all agents;
+the provisioner is this process and ends every claim's build at once. Claims come at a steady rate
+through the public API. An agent acknowledges APPLYING, then APPLIED; what counts is when the answer
+to the latter is there. The floor is a bare grpc.aio server with as many agents: a call that sets
+off an event, the event, and two calls of the agent. Prints a table and writes
+bench-results/acknowledgement.json; asserts no time.
+
+WARMPOOL_BENCH_AGENTS is how many agents are held (2000), WARMPOOL_BENCH_PER_SECOND the rate (50).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import grpc.aio
+import pytest
+
+from testkit.bench import Rate, Report, cpu_seconds, percentile, run_open
+from testkit.bench_agents import WAIT
+from testkit.bench_crowd import Crowd, many_files, run_crowd
+from testkit.bench_echo import FIRE, HOLD
+from testkit.bench_system import (
+    PROVISIONER_KEY,
+    BenchSystem,
+    bench_system,
+    seed_pool,
+    seed_template,
+    seed_users,
+)
+from warmpool.control.v1 import workspaces_pb2
+from warmpool.control.v1.workspaces_pb2_grpc import WorkspaceServiceStub
+from warmpool.provisioner.v1 import provisioner_pb2 as pb
+from warmpool.provisioner.v1.provisioner_pb2_grpc import ProvisionerServiceStub
+
+pytestmark = pytest.mark.bench
+
+AGENTS = int(os.environ.get("WARMPOOL_BENCH_AGENTS", "2000"))
+CLAIMS = 500
+PER_SECOND = float(os.environ.get("WARMPOOL_BENCH_PER_SECOND", "50"))
+WANT = 16
+STEPS = ("claimed_at", "built_at", "delivered_at", "applied_at")
+PROVISIONER = (("authorization", f"Bearer {PROVISIONER_KEY}"),)
+OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
+
+
+async def build(system: BenchSystem, agent_ids: dict[str, str]) -> None:
+    """A provisioner that has nothing to do: every build is complete when it is acquired."""
+    wants: asyncio.Queue[int] = asyncio.Queue()
+    wants.put_nowait(WANT)
+
+    async def requests() -> AsyncGenerator[pb.AcquireJobsRequest]:
+        yield pb.AcquireJobsRequest(
+            register=pb.RegisterWorker(
+                worker_id=str(uuid4()), name="bench", provisioner_types=["process"]
+            )
+        )
+        while True:
+            yield pb.AcquireJobsRequest(want=pb.WantJobs(count=await wants.get()))
+
+    async def complete(stub: ProvisionerServiceStub, job: pb.AcquiredJob) -> None:
+        agent_id = agent_ids[job.workspace_build.workspace_id]
+        built = pb.WorkspaceBuildResult(
+            agents=[pb.BuiltAgent(id=agent_id, name="main", token=agent_id)]
+        )
+        await stub.CompleteJob(
+            pb.CompleteJobRequest(ref=job.ref, workspace_build=built), metadata=PROVISIONER
+        )
+        wants.put_nowait(1)
+
+    async with (
+        grpc.aio.insecure_channel(system.address, options=OWN_CONNECTION) as channel,
+        asyncio.TaskGroup() as tasks,
+    ):
+        stub = ProvisionerServiceStub(channel)
+        async for response in stub.AcquireJobs(requests(), metadata=PROVISIONER):
+            if response.HasField("job"):
+                tasks.create_task(complete(stub, response.job))
+
+
+@asynccontextmanager
+async def listening(crowd: Crowd) -> AsyncGenerator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(crowd.listen())
+        yield
+        task.cancel()
+
+
+async def measure(act: Callable[[], Awaitable[object]]) -> Rate:
+    return await run_open(act, count=CLAIMS, per_second=PER_SECOND)
+
+
+async def measure_bare(system: BenchSystem, tokens: list[str], tokens_file: Path) -> Rate:
+    """The floor."""
+    address = await system.start_echo(150)
+    numbers = iter(range(CLAIMS))
+    async with (
+        grpc.aio.insecure_channel(address, options=OWN_CONNECTION) as channel,
+        run_crowd(address, HOLD, AGENTS, tokens_file=tokens_file) as crowd,
+    ):
+        await crowd.wait_connected()
+        fire: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(FIRE)
+
+        async def act() -> None:
+            number = next(numbers)
+            heard = crowd.hear(number)
+            await fire(tokens[number].encode())
+            await heard
+
+        async with listening(crowd):
+            rate = await measure(act)
+    await system.supervisor.stop_service("echo")
+    return rate
+
+
+async def measure_claims(
+    system: BenchSystem, bearer: str, tokens_file: Path, agent_ids: dict[str, str]
+) -> tuple[Rate, dict[str, float]]:
+    """From the request to the answer to the agent's last acknowledgement; and the milliseconds of
+    CPU that each claim cost, by process.
+    """
+    address = await system.start_gateway()
+    async with (
+        grpc.aio.insecure_channel(system.address, options=OWN_CONNECTION) as channel,
+        run_crowd(address, WAIT, AGENTS, tokens_file=tokens_file) as crowd,
+        asyncio.TaskGroup() as tasks,
+    ):
+        building = tasks.create_task(build(system, agent_ids))
+        await crowd.wait_connected()
+        stub = WorkspaceServiceStub(channel)
+        heard = {agent: crowd.hear(number) for number, agent in enumerate(agent_ids.values())}
+        pids = {name: system.supervisor.pid_of(name) for name in ("reconciler", "agentgw")}
+        before = {name: cpu_seconds(pid) for name, pid in pids.items() if pid is not None}
+
+        async def claim() -> None:
+            response = await stub.CreateWorkspace(
+                workspaces_pb2.CreateWorkspaceRequest(
+                    template="dev", name=f"w-{uuid4().hex[:16]}", request_id=str(uuid4())
+                ),
+                metadata=(("authorization", f"Bearer {bearer}"),),
+            )
+            assert response.warm, response
+            await heard[agent_ids[response.workspace.id]]
+
+        async with listening(crowd):
+            rate = await measure(claim)
+        spent = {
+            name: 1000 * (cpu_seconds(pid) - before[name]) / CLAIMS
+            for name, pid in pids.items()
+            if pid is not None
+        }
+        building.cancel()
+    await system.supervisor.stop_service("agentgw")
+    return rate, spent
+
+
+async def read_steps(system: BenchSystem) -> dict[str, list[float]]:
+    """What Postgres says of each claim: milliseconds from its transaction to each later step."""
+    async with system.connect() as connection:
+        rows = await connection.fetch(f"SELECT {', '.join(STEPS)} FROM claims")
+    assert len(rows) == CLAIMS
+    return {
+        step: [1000 * (row[step] - row["claimed_at"]).total_seconds() for row in rows]
+        for step in STEPS[1:]
+    }
+
+
+async def test_from_the_claim_to_its_acknowledgement(tmp_path: Path) -> None:
+    with many_files(AGENTS):
+        async with bench_system(tmp_path) as system:
+            async with system.connect() as connection:
+                (bearer,) = await seed_users(connection, 1)
+                version_id = await seed_template(connection, "dev")
+                # nothing refills the pool: what counts here is the way to an agent
+                await connection.execute(
+                    "INSERT INTO settings (name, value, updated_at)"
+                    " VALUES ('reconciliation_paused', 'true', now())"
+                )
+                await seed_pool(connection, version_id, "many", AGENTS)
+                await connection.execute("UPDATE presets SET is_default = true, parameters = '{}'")
+                rows = await connection.fetch("SELECT workspace_id, id FROM agents")
+            agent_ids = {str(row["workspace_id"]): str(row["id"]) for row in rows}
+            tokens_file = tmp_path / "tokens"
+            tokens_file.write_text("\n".join(agent_ids.values()))
+            bare = await measure_bare(system, list(agent_ids.values()), tokens_file)
+            ours, spent = await measure_claims(system, bearer, tokens_file, agent_ids)
+            steps = await read_steps(system)
+    report = Report(
+        "acknowledgement", f"Claim to acknowledgement, {PER_SECOND:g} per second, {AGENTS} held"
+    )
+    report.add_rate("bare grpc.aio: call, event, two calls", bare)
+    report.add_rate("asked for -> acknowledged", ours, of_bare=ours.p50_ms / bare.p50_ms)
+    for name, in_ms in spent.items():
+        report.add(f"CPU of {name} per claim", cpu_ms=in_ms)
+    for step, waits in steps.items():
+        report.add(
+            f"claimed -> {step.removesuffix('_at')}",
+            p50_ms=percentile(waits, 0.5),
+            p99_ms=percentile(waits, 0.99),
+            max_ms=max(waits),
+        )
+    report.print()

@@ -1,0 +1,90 @@
+"""The reconciler tries out its bus: on a real server, that permits and that does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bus.nats import NatsBus, connect_nats
+from embedded import find_free_port
+from embedded._binaries import find_nats_server
+from reconciler.core.checks import Check
+from reconciler.loops.bus_check import check_bus
+from testkit.eventually import eventually
+
+pytestmark = pytest.mark.integration
+
+
+@asynccontextmanager
+async def serve(directory: Path, permissions: dict[str, Any]) -> AsyncGenerator[NatsBus]:
+    """A bus at a server that permits this and no more."""
+    port = find_free_port()
+    config = directory / "nats.conf"
+    user = {"user": "reconciler", "password": "secret", "permissions": permissions}
+    config.write_text(
+        json.dumps({"listen": f"127.0.0.1:{port}", "authorization": {"users": [user]}})
+    )
+    server = await asyncio.create_subprocess_exec(
+        find_nats_server(), "--config", config, stderr=asyncio.subprocess.DEVNULL
+    )
+    bus = await connect_nats(f"nats://reconciler:secret@127.0.0.1:{port}", name="test")
+    try:
+        await eventually(lambda: connected(bus))
+        yield bus
+    finally:
+        await bus.close()
+        server.kill()
+        await server.wait()
+
+
+async def connected(bus: NatsBus) -> None:
+    assert bus.connected
+
+
+async def test_what_is_said_is_heard(tmp_path: Path) -> None:
+    async with serve(tmp_path, {"publish": "warmpool.v1.>", "subscribe": "warmpool.v1.>"}) as bus:
+        assert await check_bus(bus) == Check(
+            name="nats", is_ok=True, message="connected, and hears what it is told"
+        )
+        assert await bus.probe() == ""
+
+
+@pytest.mark.parametrize(
+    ("publish", "subscribe", "refused"),
+    [
+        ("warmpool.v1.workspaces.>", "warmpool.v1.>", 'publish to "warmpool.v1.claims.'),
+        ("warmpool.v1.claims.*", "warmpool.v1.>", 'publish to "warmpool.v1.workspaces.'),
+        ("warmpool.v1.>", "warmpool.v1.jobs.>", 'subscription to "warmpool.v1.workspaces.'),
+    ],
+)
+async def test_a_permission_that_is_missing_is_named(
+    tmp_path: Path, publish: str, subscribe: str, refused: str
+) -> None:
+    async with serve(tmp_path, {"publish": publish, "subscribe": subscribe}) as bus:
+        check = await check_bus(bus)
+        why = await bus.probe()
+
+    assert (check.is_ok, check.fix) == (False, "give the reconciler's account these permissions")
+    assert check.message.startswith(
+        "the server does not permit what we need: permissions violation"
+    )
+    assert refused in check.message
+    assert refused in why
+
+
+async def test_a_server_that_is_away_is_told_with_what_it_means() -> None:
+    bus = await connect_nats("nats://127.0.0.1:1", name="test")
+    try:
+        check = await check_bus(bus)
+    finally:
+        await bus.close()
+
+    assert not check.is_ok
+    assert check.message.startswith("not connected (")
+    assert "within a sweep instead of at once" in check.message

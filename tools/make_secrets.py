@@ -1,0 +1,147 @@
+"""Makes what an installation must know and nobody else may: keys, nkeys and certificates.
+
+    .venv/bin/python tools/make_secrets.py DIRECTORY [--name HOST_OR_ADDRESS ...]
+
+Every file is made once: what is there is left alone, so it can be run again. The certificates are
+signed by a root made here, for ten years the root, for one year the others; take certificates of
+your own where you have an authority.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import ipaddress
+import os
+import secrets
+import sys
+from pathlib import Path
+
+import nkeys
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+RANDOM_FILES = ("owner-token", "provisioner-key", "gateway-key", "state-key", "postgres-password")
+NKEY_USERS = ("reconciler", "agentgw")
+CERTIFICATES = ("reconciler", "agentgw", "nats")
+NAMESPACE = "warmpool"
+ROOT_DAYS = 3650
+LEAF_DAYS = 365
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("directory", type=Path)
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        help="one more host name or address that the services' certificates are for",
+    )
+    arguments = parser.parse_args()
+    directory: Path = arguments.directory
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in RANDOM_FILES:
+        write_once(directory / name, secrets.token_hex(32) + "\n")
+    make_database_url(directory)
+    make_nkeys(directory)
+    make_certificates(directory, arguments.name)
+    print(f"{directory}: complete; keep state-key apart from the backups of Postgres")
+    return 0
+
+
+def write_once(path: Path, text: str) -> None:
+    """Writes a private file unless it is there."""
+    if path.exists():
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(text)
+
+
+def make_database_url(directory: Path) -> None:
+    """The URL for the Postgres of the Compose file. Elsewhere, write your own into it."""
+    password = (directory / "postgres-password").read_text().strip()
+    write_once(directory / "database-url", f"postgresql://warmpool:{password}@postgres/warmpool\n")
+
+
+def make_nkeys(directory: Path) -> None:
+    """A seed for each user, and the public halves for the server."""
+    lines: list[str] = []
+    for user in NKEY_USERS:
+        seed = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
+        path = directory / f"nats-{user}.nk"
+        write_once(path, seed.decode() + "\n")
+        pair = nkeys.from_seed(bytearray(path.read_bytes().strip()))
+        lines.append(f"{user.upper()}_NKEY: {pair.public_key.decode()}\n")
+    (directory / "nats-keys.conf").write_text("".join(lines))
+
+
+def make_certificates(directory: Path, names: list[str]) -> None:
+    """A root, and for each service one certificate for every name it may be called by."""
+    root_key_path = directory / "ca.key"
+    write_once(root_key_path, pem_of(ec.generate_private_key(ec.SECP256R1())))
+    root_key = serialization.load_pem_private_key(root_key_path.read_bytes(), None)
+    assert isinstance(root_key, ec.EllipticCurvePrivateKey)
+    root = certificate("Warmpool root", [], root_key, None, ROOT_DAYS)
+    write_once(directory / "ca.crt", root.public_bytes(serialization.Encoding.PEM).decode())
+    root = x509.load_pem_x509_certificate((directory / "ca.crt").read_bytes())
+    for service in CERTIFICATES:
+        key = ec.generate_private_key(ec.SECP256R1())
+        known = [service, f"{service}.{NAMESPACE}.svc", f"{service}.{NAMESPACE}.svc.cluster.local"]
+        leaf = certificate(
+            service, [*known, "localhost", "127.0.0.1", *names], key, (root, root_key), LEAF_DAYS
+        )
+        if not (directory / service / "tls.crt").exists():
+            write_once(directory / service / "tls.key", pem_of(key))
+            text = leaf.public_bytes(serialization.Encoding.PEM).decode()
+            write_once(directory / service / "tls.crt", text)
+
+
+def certificate(
+    subject: str,
+    names: list[str],
+    key: ec.EllipticCurvePrivateKey,
+    issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None,
+    days: int,
+) -> x509.Certificate:
+    """A certificate for `key`; without an issuer it is a root."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    now = datetime.datetime.now(datetime.UTC)  # noqa: TID251 -- a certificate begins now
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer[0].subject if issuer else name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+    )
+    if names:
+        alternatives = [general_name(each) for each in names]
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+    return builder.sign(issuer[1] if issuer else key, hashes.SHA256())
+
+
+def general_name(name: str) -> x509.GeneralName:
+    """An address or a host name."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def pem_of(key: ec.EllipticCurvePrivateKey) -> str:
+    """The key as a file."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
