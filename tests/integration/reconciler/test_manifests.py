@@ -78,10 +78,10 @@ async def test_beside_the_release_before_manifests_are_written_where_it_reads_th
     assert await stored(world) == [(MANIFEST, None)] * 2
     # WHEN the operator says that they are gone, everything that lay in clear is encrypted, once
     manifests = Manifests(world.database, world.cipher)
-    assert await manifests.seal_rest() == 0
+    assert await manifests.seal_all() == 0  # not yet
     await manifests.seal_from_now_on(world.clock.now())
-    assert await manifests.seal_rest() == 2
-    assert await manifests.seal_rest() == 0
+    assert await manifests.seal_all() == 2
+    assert await manifests.seal_all() == 0
     assert [plain for plain, _ in await stored(world)] == [{}, {}]
     assert (await world.agents.get_manifest(token_hash(mine))).content == MANIFEST
     # AND what is built from now on is never in clear

@@ -4,8 +4,8 @@
     TF_DISABLE_PLUGIN_TLS=1 terraform plan         Terraform starts it (a mirror or dev override)
 
 Values come from CODER_* variables; whatever is not set has upstream's placeholder. Promises:
-nothing but the handshake reaches standard output; it ends when Terraform says so, is gone, or on
-SIGTERM.
+nothing but the handshake, or why there is none, reaches standard output; it ends when Terraform
+says so, is gone, or on SIGTERM.
 """
 
 from __future__ import annotations
@@ -53,13 +53,18 @@ def main() -> int:
             return 0
     except EnvironmentInvalid as error:
         complaint = str(error)
-    print(complaint, file=sys.stderr)
+    # Terraform shows a person what it took for a handshake, and hides what goes to standard error
+    print(complaint, file=sys.stdout if _is_started_by_terraform() else sys.stderr)
     return 1
 
 
-def _check_handshake() -> str | None:
+def _is_started_by_terraform() -> bool:
     name, value = _COOKIE
-    if os.environ.get(name) != value:
+    return os.environ.get(name) == value
+
+
+def _check_handshake() -> str | None:
+    if not _is_started_by_terraform():
         return _USAGE
     if "5" not in os.environ.get("PLUGIN_PROTOCOL_VERSIONS", "5").split(","):
         return "This provider speaks plugin protocol 5, which this Terraform does not."

@@ -46,15 +46,12 @@ class Manifests:
         self._cipher = cipher
 
     async def seal_from_now_on(self, now: datetime) -> None:
-        """Nothing is left of the release before: every manifest is stored encrypted from now on."""
+        """Nothing is left of the release before: no manifest is stored in clear any more."""
         async with self._database.read() as connection:
             await connection.execute(SQL.seal_from_now_on, now)
 
-    async def seal_rest(self) -> int:
-        """Encrypts what was stored in clear before that, and returns how many; none until then."""
-        async with self._database.read() as connection:
-            if not await connection.fetchval(SQL.are_sealed):
-                return 0
+    async def seal_all(self) -> int:
+        """Encrypts those that lie in clear and need not; returns how many there were."""
         total = 0
         while sealed := await self._database.transact(self._seal_some):
             total += sealed

@@ -58,7 +58,7 @@ from reconciler.store.retention import Retention
 from reconciler.store.system import SystemViews
 from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
-from reconciler.wiring.migration import prepare_schema, seal_manifests
+from reconciler.wiring.migration import prepare_schema
 from reconciler.wiring.settings import ReconcilerSettings
 from reconciler.wiring.sinks import read_sinks
 from svckit.addresses import write_port_file
@@ -139,9 +139,8 @@ async def _serve(
     if unreadable := await tfstates.count_unreadable():
         LOG.error("no key of the state key file opens some tfstate", total=unreadable)
     manifests = Manifests(database, cipher)
-    if settings.migrate_post:
-        await manifests.seal_from_now_on(clock.now())
-    await seal_manifests(manifests)
+    if sealed := await manifests.seal_all():
+        LOG.info("manifests that lay in clear were encrypted", action="migrate", total=sealed)
     if unreadable := await manifests.count_unreadable():
         LOG.error("no key of the state key file opens some manifests", total=unreadable)
     ends = JobEnds(database, cipher)

@@ -18,7 +18,7 @@ from svckit.log import get_logger
 from svckit.rungroup import RunGroup
 from svckit.system import SystemClock
 
-__all__ = ["bring_up_to_date", "prepare_schema", "read_arguments", "seal_manifests"]
+__all__ = ["bring_up_to_date", "prepare_schema", "read_arguments"]
 
 LOG = get_logger(__name__)
 
@@ -33,25 +33,7 @@ async def bring_up_to_date(settings: ReconcilerSettings, group: RunGroup) -> Non
     del group
     async with open_database(settings.read_database_url(), pool_max=1) as database:
         await apply_missing(database, post=settings.migrate_post)
-        if settings.migrate_post:
-            await _leave_the_release_before(settings, database)
         LOG.info("the schema is up to date", action="migrate")
-
-
-async def _leave_the_release_before(settings: ReconcilerSettings, database: Database) -> None:
-    # Without the key, what lies in clear is encrypted by the reconciler that starts next.
-    has_key = settings.state_key_file is not None
-    cipher = settings.read_state_cipher() if has_key else StateCipher([])
-    manifests = Manifests(database, cipher)
-    await manifests.seal_from_now_on(SystemClock().now())
-    if has_key:
-        await seal_manifests(manifests)
-
-
-async def seal_manifests(manifests: Manifests) -> None:
-    """Encrypts and logs."""
-    if sealed := await manifests.seal_rest():
-        LOG.info("manifests that lay in clear were encrypted", action="migrate", total=sealed)
 
 
 async def prepare_schema(settings: ReconcilerSettings, database: Database) -> None:
@@ -66,6 +48,8 @@ async def prepare_schema(settings: ReconcilerSettings, database: Database) -> No
 
 
 async def apply_missing(database: Database, *, post: bool) -> None:
-    """Applies and logs."""
+    """Applies and logs; with `post` nothing is left of the release before."""
     for name in await migrate(database, post=post):
         LOG.info("a migration was applied", action="migrate", name=name)
+    if post:  # reconcilers that serve encrypt what lies in clear: they have the key
+        await Manifests(database, StateCipher([])).seal_from_now_on(SystemClock().now())

@@ -3,14 +3,11 @@
 -- $1 now
 INSERT INTO settings (name, value, updated_at) VALUES ('manifests_are_sealed', 'true', $1) ON CONFLICT DO NOTHING;
 
--- name: are_sealed
--- Tells whether manifests are stored encrypted.
-SELECT EXISTS (SELECT FROM settings WHERE name = 'manifests_are_sealed');
-
 -- name: list_plain_manifests
--- Reads manifests that lie in clear, some at a time.
+-- Reads manifests that lie in clear and need not, some at a time.
 -- $1 how many at most
-SELECT id, manifest FROM agents WHERE manifest <> '{}' ORDER BY id LIMIT $1 FOR UPDATE;
+SELECT id, manifest FROM agents WHERE manifest <> '{}' AND EXISTS (SELECT FROM settings WHERE name = 'manifests_are_sealed')
+ORDER BY id LIMIT $1 FOR UPDATE;
 
 -- name: seal_manifest
 -- Keeps a manifest encrypted and no other way.
