@@ -43,6 +43,14 @@ class HeldDatabase(Database):
 
         return await super().transact(hold)
 
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[Connection]:
+        """Where one statement is a change, it commits by itself; here it is held before that."""
+        async with super().read() as connection, connection.transaction():
+            yield connection
+            self.done.set()
+            await self.gate.wait()
+
 
 class Sides:
     """The one who is first, and holds its locks, and the one who comes second."""

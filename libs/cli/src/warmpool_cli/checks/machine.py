@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 import platform
 import resource
 import shutil
@@ -137,6 +138,7 @@ async def _version_of(path: Path) -> str:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "CHECKPOINT_DISABLE": "1"},  # asks nobody, and leaves no file
         start_new_session=True,
     )
     try:
