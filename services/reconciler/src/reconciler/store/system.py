@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 
@@ -15,6 +16,8 @@ from reconciler.store.queries import load_queries
 __all__ = ["SystemViews"]
 
 SQL = load_queries("system")
+INSTANCES_MAX: Final = 1_000
+"""Of one key, and in one list."""
 
 
 class SystemViews:
@@ -49,15 +52,18 @@ class SystemViews:
         )
 
     async def list_instances(self, seen_after: datetime) -> tuple[InstanceView, ...]:
-        """Processes seen since, by sort and name; raises Unavailable."""
+        """Processes seen since, by sort and name, 1,000 at most; raises Unavailable."""
         async with self._database.read() as connection:
-            rows = await connection.fetch(SQL.list_instances, seen_after)
+            rows = await connection.fetch(SQL.list_instances, seen_after, INSTANCES_MAX)
         return tuple(_read_instance(row) for row in rows)
 
-    async def note_instance(self, instance: InstanceView) -> None:
-        """Stores what a process says of itself; raises Unavailable."""
+    async def note_instance(self, instance: InstanceView, key_id: UUID | None) -> None:
+        """Stores what a process says of itself, who has this key, or None for the control plane.
+        Nobody changes what others say, and those of a key that were silent for longest go once it
+        has more than 1,000. Raises Unavailable.
+        """
         async with self._database.read() as connection:
-            await connection.execute(
+            is_new = await connection.fetchval(
                 SQL.upsert_instance,
                 instance.id,
                 instance.service,
@@ -67,7 +73,10 @@ class SystemViews:
                 instance.problems,
                 instance.programs,
                 instance.last_seen_at,
+                key_id,
             )
+            if is_new and key_id is not None:
+                await connection.execute(SQL.trim_instances, key_id, INSTANCES_MAX)
 
     async def forget_instances(self, seen_before: datetime) -> None:
         """Removes those long gone; raises Unavailable."""
