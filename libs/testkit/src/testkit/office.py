@@ -1,4 +1,4 @@
-"""The control plane's API for people on a real port, over a real database with one pool."""
+"""The control plane's whole API on a real port, over a real database with one pool."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from reconciler.core.pools import PoolSettings
 from reconciler.loops.hints import BusHints
 from reconciler.rpc.authorizer import TokenAuthorizer
 from reconciler.rpc.creation import Creation
+from reconciler.rpc.gateway import GatewayServicer
+from reconciler.rpc.instances import InstanceServicer
 from reconciler.rpc.lifecycle import LivingWorkspaceServicer
 from reconciler.rpc.notifications import NotificationServicer
 from reconciler.rpc.people import PeopleServicer
 from reconciler.rpc.pools import PoolServicer
+from reconciler.rpc.provisioner import ProvisionerServicer, ProvisionerSettings
 from reconciler.rpc.system import SystemServicer
 from reconciler.rpc.templates import TemplateServicer
 from reconciler.store.claims import Claimed, NewIds, Wanted
@@ -29,6 +32,7 @@ from reconciler.store.identity import Identities, ensure_bootstrap
 from reconciler.store.lifecycle import Lifecycles
 from reconciler.store.offers import Offers
 from reconciler.store.quotas import Quotas
+from reconciler.store.system import SystemViews
 from svckit.auth import hash_token
 from svckit.channel import open_channel
 from svckit.server import GrpcServer
@@ -44,6 +48,9 @@ from warmpool.control.v1 import (
     templates_pb2_grpc,
     workspaces_pb2_grpc,
 )
+from warmpool.gateway.v1 import gateway_pb2_grpc
+from warmpool.instance.v1 import instance_pb2_grpc
+from warmpool.provisioner.v1 import provisioner_pb2_grpc
 
 __all__ = [
     "OWNER_TOKEN",
@@ -225,6 +232,18 @@ async def serve_office(world: PoolWorld) -> AsyncGenerator[Office]:
     )
     pools = PoolServicer(world.pools, hints, hints, clock, new_id, PoolSettings(), stopping)
     system = SystemServicer(world.database, clock, "test")
+    provisioner = ProvisionerServicer(
+        world.queue,
+        world.tfstates,
+        world.ends,
+        hints,
+        hints,
+        clock,
+        ProvisionerSettings(access_url=""),
+        stopping,
+    )
+    gateway = GatewayServicer(world.agents, hints, clock)
+    instances = InstanceServicer(SystemViews(world.database), clock)
     server = GrpcServer(
         "127.0.0.1:0",
         [
@@ -234,6 +253,9 @@ async def serve_office(world: PoolWorld) -> AsyncGenerator[Office]:
             lambda s: system_pb2_grpc.add_SystemServiceServicer_to_server(system, s),
             lambda s: templates_pb2_grpc.add_TemplateServiceServicer_to_server(templates, s),
             lambda s: workspaces_pb2_grpc.add_WorkspaceServiceServicer_to_server(workspaces, s),
+            lambda s: provisioner_pb2_grpc.add_ProvisionerServiceServicer_to_server(provisioner, s),
+            lambda s: gateway_pb2_grpc.add_GatewayServiceServicer_to_server(gateway, s),
+            lambda s: instance_pb2_grpc.add_InstanceServiceServicer_to_server(instances, s),
         ],
         authorizer,
     )
