@@ -37,7 +37,8 @@ GROUP BY w.preset_id;
 -- $1 the pool's user, $2 agents seen after this are connected, $3 presets, null for all; those without a preset are always included
 SELECT w.id, w.preset_id, w.latest_template_version_id, w.created_at, w.invalidated_at, w.latest_transition, w.latest_job_status,
        w.latest_build_number, w.latest_build_finished_at, coalesce(a.is_ready, false) AS is_ready, a.ready_at, a.unready_since,
-       coalesce(d.failures, 0) AS delete_failures, d.failed_at AS delete_failed_at
+       coalesce(d.failures, 0) AS delete_failures, d.failed_at AS delete_failed_at,
+       w.latest_job_status = 'pending' AND EXISTS (SELECT FROM jobs WHERE id = w.latest_job_id AND attempt > 0) AS was_picked_up
 FROM workspaces w
 LEFT JOIN LATERAL (
     SELECT bool_and(lifecycle = 'ready' AND last_seen_at IS NOT NULL AND last_seen_at > $2
@@ -241,14 +242,15 @@ SELECT count(*) FROM workspaces
 WHERE preset_id = $1 AND owner_id = $2 AND born_in_pool AND deleted_at IS NULL AND NOT id = ANY ($3::uuid[]);
 
 -- name: cancel_creations
--- Cancels first builds of the pool that no worker has picked up and removes their workspaces with them, all in one statement.
+-- Cancels first builds of the pool that no worker ever picked up and removes their workspaces with them, all in one statement. One that
+-- was handed back may have made something already, so it is not forgotten here.
 -- $1 workspaces, $2 the pool's user, $3 now
 WITH waiting AS (
     SELECT j.id AS job_id, w.id AS workspace_id
     FROM workspaces w
     JOIN jobs j ON j.id = w.latest_job_id
     WHERE w.id = ANY ($1::uuid[]) AND w.owner_id = $2 AND w.latest_build_number = 1 AND w.latest_transition = 'start'
-      AND j.status = 'pending' AND w.deleted_at IS NULL
+      AND j.status = 'pending' AND j.attempt = 0 AND w.deleted_at IS NULL
     FOR UPDATE OF j, w SKIP LOCKED
 ), cancelled AS (
     UPDATE jobs SET status = 'canceled', finished_at = $3, cancel_requested_at = $3, error = 'the pool no longer needs it'
