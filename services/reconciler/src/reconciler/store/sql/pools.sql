@@ -67,12 +67,14 @@ SELECT coalesce((SELECT value = 'true'::jsonb FROM settings WHERE name = 'reconc
 
 -- name: load_histories
 -- How creations of active pools ended, if any went wrong: the first build failed, the member was deleted as never ready, or the pool has
--- stopped. A job no worker took, or whose worker was lost, says nothing about the pool. Looks at a pool's newest two thousand.
+-- stopped. A job no worker took says nothing about the pool, and one whose worker was lost neither: a machine that dies stops no healthy
+-- pool. But one that was acquired three times or more and lost them all is likely what ends workers. Looks at a pool's newest two thousand.
 -- $1 failures since then are recent
 WITH troubled AS (
     SELECT w.preset_id
     FROM templates t
-    JOIN jobs j ON j.template_version_id = t.active_version_id AND j.is_system AND j.status = 'failed' AND j.error_reason NOT IN ('NO_PROVISIONER', 'WORKER_LOST')
+    JOIN jobs j ON j.template_version_id = t.active_version_id AND j.is_system AND j.status = 'failed'
+         AND j.error_reason <> 'NO_PROVISIONER' AND (j.error_reason <> 'WORKER_LOST' OR j.attempt >= 3)
     JOIN workspace_builds b ON b.job_id = j.id AND b.number = 1
     JOIN workspaces w ON w.id = b.workspace_id AND w.born_in_pool
     WHERE t.deleted_at IS NULL
@@ -92,7 +94,8 @@ WITH troubled AS (
         SELECT id, created_at FROM workspaces WHERE preset_id = p.id AND born_in_pool ORDER BY created_at DESC LIMIT 2000
     ) w
     JOIN workspace_builds b ON b.workspace_id = w.id AND b.number = 1
-    JOIN jobs j ON j.id = b.job_id AND j.status IN ('failed', 'succeeded') AND j.error_reason NOT IN ('NO_PROVISIONER', 'WORKER_LOST')
+    JOIN jobs j ON j.id = b.job_id AND j.status IN ('failed', 'succeeded')
+         AND j.error_reason <> 'NO_PROVISIONER' AND (j.error_reason <> 'WORKER_LOST' OR j.attempt >= 3)
     LEFT JOIN LATERAL (
         SELECT min(n.created_at) AS created_at FROM workspace_builds n WHERE n.workspace_id = w.id AND n.reason = 'never_ready'
     ) d ON true
