@@ -7,9 +7,10 @@
     HARD_LIMITED, probe succeeded, or the limit is switched off --> RECOVERED: marked healthy, open
     VALIDATION_FAILED --> CLOSED until a new version
 
-Promise: one resume makes at most one member until that member's build has succeeded. A probe is any
-member created since the resume, so builds that were under way before decide nothing; nor do losses
-before it.
+Promise: one resume makes at most one member at a time until a member's build has succeeded. A probe
+is any member created since the resume, so builds that were under way before decide nothing; nor do
+losses before it; nor does a build that failed and is in no history, for its worker was lost or none
+took it: there may be another probe, and the failed member only shows why.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from datetime import datetime
 from enum import Enum, auto
 
 from reconciler.core.pools.snapshot import PoolHealth
+from reconciler.core.pools.standing import Standing, find_standing
 from reconciler.core.pools.state import PresetState
 
 __all__ = ["Gate", "find_gate"]
@@ -54,7 +56,10 @@ def _find_probe_gate(state: PresetState, resumed_at: datetime) -> Gate:
         return Gate.RECOVERED
     if _is_since(state.history.last_failed_created_at, resumed_at):
         return Gate.CLOSED
-    if any(member.created_at >= resumed_at for member in state.members):
+    if any(
+        member.created_at >= resumed_at and find_standing(member) is not Standing.FAILED
+        for member in state.members
+    ):
         return Gate.CLOSED
     return Gate.PROBE
 
