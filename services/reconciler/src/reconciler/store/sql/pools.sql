@@ -221,10 +221,11 @@ WHERE preset_id = ANY ($1::uuid[]) AND owner_id = $2 AND deleted_at IS NULL AND 
 UPDATE presets SET resumed_at = $2 WHERE id = $1 AND health = 'hard_limited' RETURNING id;
 
 -- name: mark_health
--- Notes that a pool stopped or works again; no row if it was known. An earlier resume says nothing about a new stop.
+-- Notes that a pool stopped or works again; no row if it was known, or if validation has refused the pool meanwhile, which only a new
+-- version ends. An earlier resume says nothing about a new stop.
 -- $1 preset, $2 health, $3 why it stopped
 UPDATE presets SET health = $2, stop_reason = $3, resumed_at = CASE WHEN $2 = 'hard_limited' THEN NULL ELSE resumed_at END
-WHERE id = $1 AND health <> $2 RETURNING id;
+WHERE id = $1 AND health <> $2 AND health <> 'validation_failed' RETURNING id;
 
 -- name: check_creatable
 -- Holds a preset while a prebuild of it is made, one maker at a time; no row if its version is no longer active or its pool has stopped.
