@@ -2,6 +2,8 @@
 
     HEALTHY --failures in a row, or waves of losses, reach the limit--> TRIPPED: marked hard
         limited, creates nothing
+    HEALTHY, and the limit is reached if what this pass gives up is lost --> CLOSED: nothing is
+        marked for what has not happened; the next pass sees whether it has
     HARD_LIMITED --somebody resumes it--> PROBE: exactly one creation
     HARD_LIMITED, probe in flight or failed --> CLOSED
     HARD_LIMITED, probe succeeded, or the limit is switched off --> RECOVERED: marked healthy, open
@@ -43,7 +45,9 @@ def find_gate(state: PresetState) -> Gate:
             return Gate.CLOSED
         case PoolHealth.HEALTHY:
             count = max(state.history.consecutive_failure_count, state.consecutive_loss_count)
-            return Gate.TRIPPED if 0 < limit <= count else Gate.OPEN
+            if 0 < limit <= count:
+                return Gate.TRIPPED
+            return Gate.CLOSED if 0 < limit <= state.impending_loss_count else Gate.OPEN
         case PoolHealth.HARD_LIMITED if limit == 0:
             return Gate.RECOVERED
         case PoolHealth.HARD_LIMITED:
