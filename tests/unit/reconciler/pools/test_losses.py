@@ -84,6 +84,7 @@ def actions(
         ((loss(90, 60), loss(60, 30)), 2),  # what came in its place
         ((loss(90, 60), loss(61, 30)), 1),
         ((loss(90, 60), loss(58, 30), loss(57, 30), loss(28, 5)), 3),
+        ((loss(60, 60), loss(61, 60)), 2),  # what was lost as soon as it was made comes last
         ((loss(99, 1), loss(90, 80), loss(70, 60)), 2),  # one that held out long hides nothing
     ],
 )
