@@ -128,6 +128,73 @@ async def test_a_job_that_was_given_to_another_meanwhile_is_not_reported(lab: Wo
     assert job.ends == []
 
 
+@pytest.mark.parametrize("is_stubborn", [False, True])
+async def test_a_worker_that_is_cut_off_stops_its_job_before_another_may_have_it(
+    lab: WorkerLab, is_stubborn: bool
+) -> None:
+    gone = asyncio.Event()
+
+    async def act(job: Job) -> None:
+        await gone.wait()
+        await job.keep_state(b"made so far")
+
+    lab.provisioner.act = act
+    lab.provisioner.is_held, lab.provisioner.is_stubborn = True, is_stubborn
+    lab.fake.hung_seconds = 1.5
+    async with lab.worker():
+        job = lab.fake.post()
+        call = await lab.arrival()
+        # WHEN no heartbeat gets through any more
+        await lab.fake.stop()
+        gone.set()
+        async with asyncio.timeout(10):
+            await call.ended.wait()
+        # THEN the job is stopped; what it made is told, and the job handed back, as soon as may be
+        assert call.how_ended == ("forced" if is_stubborn else "graceful")
+        await lab.fake.start()
+        await lab.fake.until(lambda: job.released)
+    assert job.released is not None
+    assert job.released.reason == "the worker was cut off from the control plane"
+    assert (job.uploads, lab.job_dirs) == ([b"made so far"], [])
+
+
+async def test_a_job_that_is_heard_of_is_never_stopped_for_silence(lab: WorkerLab) -> None:
+    lab.provisioner.is_held = True
+    lab.fake.hung_seconds = 2.0
+    async with lab.worker():
+        job = lab.fake.post()
+        call = await lab.arrival()
+        await lab.fake.until(
+            lambda: job.heartbeats[1] > 30
+        )  # for longer than the silence it may have
+        call.proceed.set()
+        await lab.fake.until(lambda: job.completed)
+    assert call.how_ended == "returned"
+
+
+async def test_what_a_superseded_attempt_made_last_is_set_aside(lab: WorkerLab) -> None:
+    gone = asyncio.Event()
+
+    async def act(job: Job) -> None:
+        await gone.wait()
+        await job.keep_state(b"precious")
+
+    lab.provisioner.act = act
+    async with lab.worker():
+        job = lab.fake.post()
+        call = await lab.arrival()
+        await lab.fake.stop()
+        gone.set()
+        async with asyncio.timeout(10):
+            await call.ended.wait()
+        lab.fake.supersede(job)
+        await lab.fake.start()
+        await lab.fake.until(lambda: len(lab.fake.registered) == 2)
+    assert (job.uploads, job.ends, lab.job_dirs) == ([], [], [])
+    (aside,) = (lab.directory / "refused").iterdir()
+    assert aside.read_bytes() == b"precious"
+
+
 async def test_at_its_end_a_worker_lets_its_jobs_finish_and_takes_no_more(lab: WorkerLab) -> None:
     lab.provisioner.is_held = True
     async with lab.worker(slots=2) as worker:
@@ -214,7 +281,7 @@ async def test_what_a_command_wrote_last_counts_more_than_what_was_kept(lab: Wor
     assert job.uploads == [b"newer"]
 
 
-async def test_what_is_superseded_meanwhile_is_only_wiped(lab: WorkerLab) -> None:
+async def test_what_is_superseded_meanwhile_is_set_aside(lab: WorkerLab) -> None:
     job = lab.fake.post()
     lab.fake.take(job)
     ref = JobRef(job_id=uuid.UUID(job.job_id), attempt=1)
@@ -225,3 +292,5 @@ async def test_what_is_superseded_meanwhile_is_only_wiped(lab: WorkerLab) -> Non
         lab.fake.offer(job)
         await lab.fake.until(lambda: job.completed)
     assert (job.uploads, lab.job_dirs) == ([], [])
+    (aside,) = (lab.directory / "refused").iterdir()
+    assert (aside.name, aside.read_bytes()) == (f"{ref.directory_name}.tfstate", b"old")

@@ -48,6 +48,7 @@ class ProvisionerSettings:
 
     access_url: str
     heartbeat_seconds: float = 3.0
+    hung_seconds: float = 300.0
     poll_seconds: float = 5.0
     keep_alive_seconds: float = 10.0
     cancel_grace_seconds: float = 60.0
@@ -137,6 +138,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
                     job=encode_job(
                         job,
                         heartbeat_seconds=self._settings.heartbeat_seconds,
+                        hung_seconds=self._settings.hung_seconds,
                         access_url=self._settings.access_url,
                     )
                 )

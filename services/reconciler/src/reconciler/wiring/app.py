@@ -246,6 +246,7 @@ async def _serve(
         ProvisionerSettings(
             access_url=settings.agent_url,
             heartbeat_seconds=settings.heartbeat_seconds,
+            hung_seconds=settings.job_hung_seconds,
             cancel_grace_seconds=settings.cancel_grace_seconds,
         ),
         loops.stopping,
