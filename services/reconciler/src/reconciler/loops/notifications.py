@@ -42,6 +42,8 @@ REST_SECONDS_MAX: Final = 60.0
 LOOK_SECONDS: Final = 60.0
 """Between two looks for jobs that nobody takes, and two counts."""
 PROVISIONER_SEEN = timedelta(seconds=60)
+STRAY_AFTER = timedelta(hours=1)
+"""Long enough for every replica to have been given the same sinks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +93,8 @@ class NotificationMetrics:
 
 
 class PlanLoop:
-    """Plans deliveries, and looks for jobs that nobody takes. `missing_seconds` 0: it does not
-    look.
+    """Plans deliveries, ends those of sinks that are gone, and looks for jobs that nobody takes:
+    with `missing_seconds` 0 it does not.
     """
 
     def __init__(
@@ -159,6 +161,8 @@ class PlanLoop:
             waited, now = timedelta(seconds=self._missing_seconds), self._clock.now()
             if sorts := await self._queue.look_for_untaken_jobs(waited, PROVISIONER_SEEN, now):
                 LOG.warning("no provisioner takes some jobs", count=sorts)
+        if strays := await self._queue.bury_strays(self._targets, STRAY_AFTER, self._clock.now()):
+            LOG.error("notifications are for sinks that are set up no more", count=strays)
         self._instruments.counted(await self._queue.count())
 
 

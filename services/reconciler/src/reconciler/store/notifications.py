@@ -29,6 +29,7 @@ __all__ = ["DeliveryCount", "Leased", "NotificationQueue"]
 SQL = load_queries("notifications")
 EVENTS_MAX: Final = 50
 """In one transaction of planning."""
+NO_SINK: Final = "no such sink any more"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,21 @@ class NotificationQueue:
             return len(rows)
 
         return await self._database.transact(work)
+
+    async def bury_strays(self, targets: Sequence[Target], waited: timedelta, now: datetime) -> int:
+        """Ends what has been due for so long and is for none of these sinks, the only ones there
+        are; returns how many.
+        """
+        async with self._database.read() as connection:
+            done = await connection.execute(
+                SQL.bury_strays,
+                [target.channel.value for target in targets],
+                [target.name for target in targets],
+                now - waited,
+                NO_SINK,
+                now,
+            )
+        return int(done.rpartition(" ")[2])
 
     async def lease(
         self,
