@@ -206,6 +206,7 @@ async def _serve(
             "job_logs": settings.job_logs_days,
             "agent_logs": settings.agent_logs_days,
             "audit_log": settings.audit_days,
+            "notification_deliveries": settings.notification_days,
         },
     )
     notification_metrics = NotificationMetrics(metrics.get_meter("reconciler"))

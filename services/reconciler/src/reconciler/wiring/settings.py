@@ -104,6 +104,12 @@ class ReconcilerSettings(NatsSettings):
     audit_days: int = Field(
         default=0, ge=0, le=36500, description="How long to keep the audit log; 0 is for ever"
     )
+    notification_days: int = Field(
+        default=0,
+        ge=0,
+        le=36500,
+        description="How long to keep notifications once sent, given up or read; 0 is for ever",
+    )
     pool_backoff_seconds: float = Field(
         default=60.0, ge=0, le=86400, description="Backoff per recent failure of a pool"
     )
