@@ -254,16 +254,20 @@ async def test_a_last_attempt_nobody_reports_on_is_a_dead_letter(
     assert [(await desk.send()), (await desk.rows())[0][1]] == [0, "dead"]
 
 
-async def test_who_was_disabled_meanwhile_gets_no_mail(desk: NoticeDesk, mail: MailServer) -> None:
+@pytest.mark.parametrize("change", ["disabled_at = created_at", "email = ''"])
+async def test_who_was_disabled_or_has_no_address_any_more_gets_no_mail(
+    desk: NoticeDesk, mail: MailServer, change: str
+) -> None:
     desk.sinks = (mail_to(mail.port),)
     user_id = await desk.hire("grace", "owner", email="grace@example.org")
     await desk.happen()
     await desk.plan()
-    now = desk.world.clock.now()
-    await desk.world.execute("UPDATE users SET disabled_at = $2 WHERE id = $1", user_id, now)
-    await desk.send()
-    assert (await desk.rows())[0][1] == "dead"
+    await desk.world.execute(f"UPDATE users SET {change} WHERE id = $1", user_id)
+    assert await desk.send() == 1
     assert mail.mails == []
+    # AND that is no dead letter, which somebody would be woken for
+    assert await desk.rows() == []
+    assert {name: value for name, value in desk.figures().items() if value} == {}
 
 
 async def test_a_sink_that_was_never_there_leaves_nothing_behind(desk: NoticeDesk) -> None:

@@ -20,8 +20,15 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from reconciler.core.checks import Check
 from reconciler.core.notifications.fanout import Target
-from reconciler.core.notifications.retries import Bury, Conclude, TryAgain, decide
-from reconciler.core.notifications.sinks import Accepted, Outcome, Refused, Sink, Unreached
+from reconciler.core.notifications.retries import Bury, Conclude, Drop, TryAgain, decide
+from reconciler.core.notifications.sinks import (
+    Accepted,
+    Outcome,
+    Refused,
+    Sink,
+    Unaddressed,
+    Unreached,
+)
 from reconciler.loops.leadership import NOTIFICATION_LOCK
 from reconciler.store.db import Database
 from reconciler.store.notifications import DeliveryCount, Leased, NotificationQueue
@@ -260,6 +267,14 @@ class SendLoop:
             case Conclude():
                 self._instruments.attempted(channel, "sent")
                 LOG.info("a notification was sent", channel=channel, kind=kind, name=name)
+            case Drop(reason=reason):
+                LOG.info(
+                    "a notification has nobody to go to",
+                    channel=channel,
+                    kind=kind,
+                    name=name,
+                    reason=reason,
+                )
             case TryAgain(error=error):
                 self._instruments.attempted(channel, "failed")
                 LOG.warning(
@@ -296,6 +311,8 @@ class SendLoop:
         match outcome:
             case Accepted() | Refused():
                 self._failures, self._last_error = 0, ""
+            case Unaddressed():
+                pass
             case Unreached(error=error):
                 self._failures += 1
                 self._last_error = error

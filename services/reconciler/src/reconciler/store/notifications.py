@@ -17,7 +17,7 @@ from uuid import UUID
 import asyncpg
 
 from reconciler.core.notifications.fanout import Event, Person, Target, plan_fan_out
-from reconciler.core.notifications.retries import Bury, Conclude, Decision, TryAgain
+from reconciler.core.notifications.retries import Bury, Conclude, Decision, Drop, TryAgain
 from reconciler.core.notifications.sinks import Message
 from reconciler.core.notifications.wording import render
 from reconciler.store.db import Connection, Database
@@ -146,6 +146,8 @@ class NotificationQueue:
                     query, arguments = SQL.conclude_delivery, ("sent", "", now)
                 case Bury(error=error):
                     query, arguments = SQL.conclude_delivery, ("dead", error, now)
+                case Drop():
+                    query, arguments = SQL.drop_delivery, ()
                 case TryAgain(due_at=due_at, error=error):
                     query, arguments = SQL.postpone_delivery, (due_at, error)
             return await connection.fetchval(query, id_, attempt, *arguments) is not None

@@ -109,6 +109,11 @@ ORDER BY n.created_at, taken.id;
 UPDATE notification_deliveries SET status = $3, error = $4, finished_at = $5
 WHERE id = $1 AND attempts = $2 AND status = 'pending' RETURNING id;
 
+-- name: drop_delivery
+-- Removes a delivery that there is nobody for, unless a later attempt has been opened. No row then.
+-- $1 delivery, $2 attempt
+DELETE FROM notification_deliveries WHERE id = $1 AND attempts = $2 AND status = 'pending' RETURNING id;
+
 -- name: postpone_delivery
 -- Lets a delivery be tried again later, unless a later attempt has been opened. No row then.
 -- $1 delivery, $2 attempt, $3 due again, $4 error
