@@ -217,6 +217,8 @@ async def test_what_was_for_a_sink_that_is_gone_is_buried_and_goes_to_the_one_th
     await planner.run_once()
     gone = ("dead", 0, "no such sink any more")
     assert await desk.rows() == [("apprise", *gone), ("email", *gone)]
+    sent = "warmpool_notifications_sent"
+    assert [desk.figures()[sent, channel, "dead"] for channel in ("apprise", "email")] == [1, 1]
     # THEN a retry sends it to the URL there is now, once, and mail stays what it is
     async with serve_office(desk.world, [sink.target for sink in desk.sinks]) as office:
         owner = (await office.calling()).notifications

@@ -20,6 +20,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from reconciler.core.checks import Check
 from reconciler.core.notifications.fanout import Target
+from reconciler.core.notifications.kinds import Channel
 from reconciler.core.notifications.retries import Bury, Conclude, Drop, TryAgain, decide
 from reconciler.core.notifications.sinks import (
     Accepted,
@@ -72,6 +73,9 @@ class NotificationMetrics:
             "warmpool_notifications_sent",
             description="Attempts to send a notification, by channel and outcome.",
         )
+        for channel in set(Channel) - {Channel.INBOX}:
+            for outcome in ("sent", "failed", "dead"):
+                self.attempted(channel.value, outcome, 0)  # else no increase shows the first one
         meter.create_observable_gauge(
             "warmpool_notifications_pending",
             callbacks=[lambda options: self._observe("pending", options)],
@@ -83,9 +87,11 @@ class NotificationMetrics:
             description="Notifications that could not be sent.",
         )
 
-    def attempted(self, channel: str, outcome: str) -> None:
-        """An attempt has ended: "sent", "failed" (it will be tried again) or "dead"."""
-        self._sent.add(1, {"channel": channel, "outcome": outcome})
+    def attempted(self, channel: str, outcome: str, count: int = 1) -> None:
+        """An attempt has ended: "sent", "failed" (it will be tried again) or "dead"; also what is
+        dead without one.
+        """
+        self._sent.add(count, {"channel": channel, "outcome": outcome})
 
     def counted(self, counts: tuple[DeliveryCount, ...]) -> None:
         """What the planning replica found; nothing on the others."""
@@ -169,7 +175,9 @@ class PlanLoop:
             if sorts := await self._queue.look_for_untaken_jobs(waited, PROVISIONER_SEEN, now):
                 LOG.warning("no provisioner takes some jobs", count=sorts)
         if strays := await self._queue.bury_strays(self._targets, STRAY_AFTER, self._clock.now()):
-            LOG.error("notifications are for sinks that are set up no more", count=strays)
+            for channel in strays:
+                self._instruments.attempted(channel, "dead")
+            LOG.error("notifications are for sinks that are set up no more", count=len(strays))
         self._instruments.counted(await self._queue.count())
 
 
@@ -229,13 +237,16 @@ class SendLoop:
 
     async def run_once(self) -> int:
         """Sends a few that are due; returns how many were tried."""
+        target, attempts_max = self._sink.target, self._settings.attempts_max
+        lapsed = await self._queue.bury_lapsed(target, attempts_max, self._clock.now())
+        self._instruments.attempted(target.channel.value, "dead", lapsed)
         lease = timedelta(seconds=LEASE_TIMEOUTS * self._settings.timeout_seconds)
         leased = await self._queue.lease(
-            self._sink.target,
+            target,
             SENDS_MAX,
             self._clock.now(),
             lease=lease,
-            attempts_max=self._settings.attempts_max,
+            attempts_max=attempts_max,
         )
         async with asyncio.TaskGroup() as tasks:
             for each in leased:

@@ -101,18 +101,28 @@ class NotificationQueue:
 
         return await self._database.transact(work)
 
-    async def bury_strays(self, targets: Sequence[Target], waited: timedelta, now: datetime) -> int:
+    async def bury_strays(
+        self, targets: Sequence[Target], waited: timedelta, now: datetime
+    ) -> tuple[str, ...]:
         """Ends what has been due for so long and is for none of these sinks, the only ones there
-        are; returns how many.
+        are; returns the channel of each.
         """
         async with self._database.read() as connection:
-            done = await connection.execute(
+            rows = await connection.fetch(
                 SQL.bury_strays,
                 [target.channel.value for target in targets],
                 [target.name for target in targets],
                 now - waited,
                 NO_SINK,
                 now,
+            )
+        return tuple(row["channel"] for row in rows)
+
+    async def bury_lapsed(self, target: Target, attempts_max: int, now: datetime) -> int:
+        """Ends what nobody reported on the last attempt of; returns how many."""
+        async with self._database.read() as connection:
+            done = await connection.execute(
+                SQL.bury_lapsed, target.channel.value, target.name, attempts_max, now
             )
         return int(done.rpartition(" ")[2])
 
@@ -127,15 +137,11 @@ class NotificationQueue:
     ) -> tuple[Leased, ...]:
         """Takes what is due for a sink."""
         address = target.channel.value, target.name
-
-        async def work(connection: Connection) -> tuple[Leased, ...]:
-            await connection.execute(SQL.bury_lapsed, *address, attempts_max, now)
+        async with self._database.read() as connection:
             rows = await connection.fetch(
                 SQL.lease_deliveries, *address, limit, now, now + lease, attempts_max
             )
-            return tuple(map(_read_leased, rows))
-
-        return await self._database.transact(work)
+        return tuple(map(_read_leased, rows))
 
     async def settle(self, leased: Leased, decision: Decision, now: datetime) -> bool:
         """Records the end of an attempt; whether it still was the latest."""

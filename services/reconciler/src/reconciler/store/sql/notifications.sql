@@ -81,7 +81,8 @@ WHERE status = 'pending' AND channel = $1 AND target = $2 AND due_at <= $4 AND a
 -- $1 channels and $2 targets of the sinks there are, $3 due before, $4 error, $5 now
 UPDATE notification_deliveries d SET status = 'dead', finished_at = $5, error = $4
 WHERE status = 'pending' AND due_at < $3
-  AND NOT EXISTS (SELECT FROM unnest($1::text[], $2::text[]) AS s (channel, target) WHERE s.channel = d.channel AND s.target = d.target);
+  AND NOT EXISTS (SELECT FROM unnest($1::text[], $2::text[]) AS s (channel, target) WHERE s.channel = d.channel AND s.target = d.target)
+RETURNING channel;
 
 -- name: lease_deliveries
 -- Takes deliveries of one sink that are due, oldest first, and opens an attempt of each. Whoever took them has them alone until the
