@@ -60,7 +60,7 @@ class SendSettings:
 
     tick_seconds: float = 5.0
     timeout_seconds: float = 20.0
-    attempts_max: int = 12
+    attempts_max: int = 60  # with the other defaults: over a day at least, two at most
     first_delay_seconds: float = 10.0
 
 

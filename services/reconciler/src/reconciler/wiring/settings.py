@@ -148,7 +148,7 @@ class ReconcilerSettings(NatsSettings):
         default=20.0, ge=0.1, le=300, description="How long one send may take"
     )
     notification_attempts_max: int = Field(
-        default=12, ge=1, le=100, description="Attempts before a notification is a dead letter"
+        default=60, ge=1, le=100, description="Attempts before a notification is a dead letter"
     )
     notification_retry_seconds: float = Field(
         default=10.0,
