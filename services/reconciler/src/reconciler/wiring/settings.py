@@ -178,6 +178,9 @@ class ReconcilerSettings(NatsSettings):
     webhook_url: SecretStr = Field(
         default=SecretStr(""), description="Every notification is posted here; empty posts none"
     )
+    webhook_url_file: Path | None = Field(
+        default=None, description="A file that holds the webhook's URL, which may be a secret"
+    )
     webhook_secret_file: Path | None = Field(
         default=None, description="What signs the posts, at least 16 bytes, or whsec_ and base64"
     )
