@@ -206,6 +206,7 @@ async def _serve(
             "job_logs": settings.job_logs_days,
             "agent_logs": settings.agent_logs_days,
             "audit_log": settings.audit_days,
+            "notification_deliveries": settings.notification_days,
         },
     )
     notification_metrics = NotificationMetrics(metrics.get_meter("reconciler"))
@@ -221,10 +222,11 @@ async def _serve(
         )
         for sink in read_sinks(settings, clock)
     ]
+    targets = [loop.target for loop in send_loops]
     plan_loop = PlanLoop(
         database,
         notifications,
-        [loop.target for loop in send_loops],
+        targets,
         [loop.nudge for loop in send_loops],
         notification_metrics,
         clock,
@@ -281,7 +283,7 @@ async def _serve(
         name=socket.gethostname(),
         version=release,
     )
-    inboxes = NotificationServicer(database, clock, new_id)
+    inboxes = NotificationServicer(database, clock, new_id, targets)
     authorizer = TokenAuthorizer(Identities(database), clock)
     people = PeopleServicer(database, clock, new_id, new_token, authorizer.forget)
     server = GrpcServer(
