@@ -372,6 +372,10 @@ def test_what_others_controllers_take_is_complete(installation: Installation) ->
             if "secret" in volume
         }
         assert spec["secretName"] in mounted
+        if spec["secretName"] == "warmpool-reconciler-tls":
+            hosts = ("reconciler", "warmpool")  # the headless service, and the one for people
+            names = {f"{host}.warmpool.svc.cluster.local" for host in hosts}
+            assert {*names, "localhost"} <= set(spec["dnsNames"]), "doctor's way in"
     for scaled in installation.of_kind("ScaledObject").values():
         spec = scaled["spec"]
         assert 1 <= spec["minReplicaCount"] < spec["maxReplicaCount"]

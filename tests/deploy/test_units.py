@@ -150,6 +150,13 @@ def test_a_provisioner_keeps_its_jobs_in_its_state_directory() -> None:
     assert _environment("provisionerd")["WARMPOOL_PROVISIONERD_DATA_DIR"] == f"%S/{directory}"
 
 
+def test_the_page_says_that_a_new_key_wants_a_restart() -> None:
+    """LoadCredential copies at the start: the provisioner reads its key file again in vain."""
+    assert _environment("provisionerd")["WARMPOOL_PROVISIONERD_KEY_FILE"].startswith("%d/")
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    assert "systemctl restart warmpool-provisionerd" in page
+
+
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
     """Where systemd is; elsewhere what was compared above must do."""
     program = shutil.which("systemd-analyze")
