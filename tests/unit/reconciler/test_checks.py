@@ -150,6 +150,12 @@ def test_what_runs_is_within_one_release(versions: tuple[str, ...], is_ok: bool)
     assert check_versions("1.4.2", [an_instance(version=v) for v in versions]).is_ok == is_ok
 
 
+@pytest.mark.parametrize(("own", "other"), [("0.2.0", "0.1.0"), ("0.1.0", "0.2.0")])
+def test_this_release_and_the_one_before_run_together(own: str, other: str) -> None:
+    instances = [an_instance(version=version) for version in (own, other, f"{other}+previous")]
+    assert check_versions(own, instances).is_ok
+
+
 def test_a_stranger_is_named() -> None:
     check = check_versions("1.4.2", [an_instance(version="1.6.0"), an_instance()])
 
