@@ -78,9 +78,15 @@ class Life:
 
 class _Run:
     def __init__(
-        self, life: Life, template: Path, work: Path, provisioner: TerraformProvisioner
+        self,
+        life: Life,
+        template: Path,
+        work: Path,
+        provisioner: TerraformProvisioner,
+        before: Callable[[str], None],
     ) -> None:
         self.life = life
+        self.before = before
         self.template = template
         self.provisioner = provisioner
         self._work = work
@@ -120,8 +126,11 @@ async def live(
     name: str = "",
     cli_config: str = "",
     environment: dict[str, str] | None = None,
+    before: Callable[[str], None] = lambda _step: None,
 ) -> Life:
-    """Runs it below `work`, an empty directory that is wiped. `cli_config` is terraform's."""
+    """Runs it below `work`, an empty directory that is wiped. `cli_config` is terraform's; `before`
+    is called with the name of each step that is about to be taken.
+    """
     life = Life(name=name or template.name)
     cli_config_file = work / "cli.tfrc"
     cli_config_file.write_text(cli_config)
@@ -145,7 +154,7 @@ async def live(
                 },
             )
             provisioner = TerraformProvisioner(settings, environment=env)
-            await _live(_Run(life, template, work, provisioner))
+            await _live(_Run(life, template, work, provisioner, before))
     except (ProvisionError, ValueError, OSError) as error:
         life.failed_step = life.failed_step or "read"
         life.error = life.error or f"{type(error).__name__}: {error}"
@@ -168,6 +177,7 @@ async def _live(run: _Run) -> None:
     life = run.life
 
     async def step(name: str, act: Callable[[], Awaitable[None]]) -> None:
+        run.before(name)
         started = perf_counter()
         try:
             await act()
