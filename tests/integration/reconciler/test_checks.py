@@ -144,6 +144,24 @@ async def test_a_failed_check_says_why_and_its_log_is_its_askers(office: Office)
     assert [answer.job_status async for answer in stream] == [JobStatus.JOB_STATUS_FAILED]
 
 
+async def test_a_plan_whose_findings_the_release_before_dropped_is_no_check(
+    office: Office,
+) -> None:
+    await office.world.ready_prebuild()
+    stubs = await office.calling()
+    request = pb.CheckTemplateVersionRequest(template="dev")
+    (check,) = (await stubs.templates.CheckTemplateVersion(request)).checks
+    assert await end(office, Findings(replacements=REPLACED)) == check.job_id
+    # as a replica of 0.1 ends a dry run: it stores no more than that it succeeded
+    await office.world.execute(
+        "UPDATE jobs SET result = result - 'resources' - 'replacements' - 'owner_dependent'"
+        " WHERE kind = 'template_version_dry_run'"
+    )
+    done = await get(office, check.job_id)
+    assert done.job_status == JobStatus.JOB_STATUS_FAILED
+    assert "was not recorded" in done.error
+
+
 @pytest.mark.parametrize(
     ("asked", "reason", "field"),
     [
