@@ -12,6 +12,7 @@ from testkit.notice_desk import NoticeDesk
 from testkit.office import Office, code_of, refused, serve_office
 from testkit.postbox import MailServer
 from warmpool.control.v1 import notifications_pb2 as pb
+from warmpool.control.v1 import workspaces_pb2
 
 pytestmark = pytest.mark.integration
 
@@ -90,9 +91,9 @@ async def test_what_somebody_chose_decides_what_they_get(
     assert (shown.email, shown.preferences) == ("grace@example.org", answer.preferences)
     # AND it is known who changed what, once
     await grace.SetPreference(pb.SetPreferenceRequest(channel="email", on=False))
-    deeds = await office.audit("user.set_email", "notification.set_preference")
+    deeds = await office.audit("notification.set_address", "notification.set_preference")
     assert [(deed["actor"], deed["action"], deed["details"]) for deed in deeds] == [
-        ("grace", "user.set_email", {"username": "grace", "email": "grace@example.org"}),
+        ("grace", "notification.set_address", {"username": "grace", "email": "grace@example.org"}),
         (
             "grace",
             "notification.set_preference",
@@ -104,6 +105,34 @@ async def test_what_somebody_chose_decides_what_they_get(
             {"username": "grace", "kinds": sorted(Kind), "channel": "email", "on": False},
         ),
     ]
+
+
+async def test_where_mail_goes_is_not_what_templates_see(
+    desk: NoticeDesk, office: Office, mail: MailServer
+) -> None:
+    settings = MailSettings(
+        host="127.0.0.1", port=mail.port, sender="warmpool@example.org", tls=MailTls.NONE
+    )
+    desk.sinks = (MailSink(settings),)
+    grace = await office.join("grace", "template-admin")
+    await desk.world.execute("UPDATE users SET email = 'g@work.test' WHERE username = 'grace'")
+    address = "somebody-else@example.org"
+    await grace.notifications.SetAddress(pb.SetAddressRequest(email=address))
+
+    await grace.workspaces.CreateWorkspace(
+        workspaces_pb2.CreateWorkspaceRequest(template="dev", preset="standard")
+    )
+    job = await desk.world.acquire()
+    await happen(desk, 1)
+    await desk.send()
+
+    assert job.build is not None
+    assert (job.build.username, job.build.email) == ("grace", "g@work.test")
+    assert mail.recipients == [address]
+    # AND without one of their own it is the account's again
+    await grace.notifications.SetAddress(pb.SetAddressRequest())
+    shown = await grace.notifications.GetPreferences(pb.GetPreferencesRequest())
+    assert shown.email == "g@work.test"
 
 
 async def test_owners_choose_for_others_and_others_do_not(office: Office) -> None:

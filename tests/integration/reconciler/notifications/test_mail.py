@@ -80,6 +80,21 @@ async def test_what_the_server_says_decides(
     assert answer[4:] in found.error
 
 
+async def test_whom_a_mail_was_for_is_in_nothing_that_is_said(mail: MailServer) -> None:
+    sink = MailSink(plain(mail))
+    mail.answers += ["451 <ada@example.org> come again", "552 5.2.2 ADA@EXAMPLE.ORG is over quota"]
+    later, full = [await sink.send(a_message()) for _ in range(2)]
+    unknown = await sink.send(a_message(email="nobody@example.org"))
+    nowhere = await sink.send(a_message(email="a@b@example.org"))
+
+    assert later == Unreached("SMTPDataError: (451, '<***> come again')", "SMTPDataError 451")
+    assert full == Refused("SMTPDataError: (552, '5.2.2 *** is over quota')")
+    assert isinstance(unknown, Refused)
+    assert "no such mailbox" in unknown.error
+    assert isinstance(nowhere, Refused)
+    assert "example.org" not in unknown.error + nowhere.error
+
+
 async def test_a_huge_body_is_carried(mail: MailServer) -> None:
     body = "\n".join(["." + "x" * 200] * 5_000)  # a megabyte, with lines that begin with a dot
     assert await MailSink(plain(mail)).send(a_message(body=body)) == Accepted()

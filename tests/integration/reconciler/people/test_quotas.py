@@ -98,6 +98,25 @@ async def test_replicas_count_one_after_the_other(world: PoolWorld, migrated_url
     assert (here, there.result()) == (0, 1)
 
 
+async def test_who_asks_for_much_keeps_nobody_else_waiting(
+    world: PoolWorld, migrated_url: str
+) -> None:
+    home = DEFAULT_ORGANIZATION_ID
+    async with open_database(migrated_url, pool_max=8) as database, asyncio.TaskGroup() as tasks:
+        quotas = Quotas(database)  # with two slots
+
+        async def count() -> int:
+            async with quotas.hold(world.ada, home) as count:
+                return count
+
+        async with quotas.hold(world.ada, home):
+            asked = [tasks.create_task(count()) for _ in range(100)]
+            await asyncio.sleep(0)  # all of them wait
+            async with asyncio.timeout(5), quotas.hold(SYSTEM_USER_ID, home):
+                assert not any(each.done() for each in asked)
+    assert [each.result() for each in asked] == [0] * 100
+
+
 async def test_the_limit_is_set_by_who_looks_after_the_organization(office: Office) -> None:
     grace = await office.join("grace", "template-admin")
     boss = await office.join("boss", home=("organization-admin",))

@@ -292,6 +292,6 @@ class SendLoop:
         match outcome:
             case Accepted() | Refused():
                 self._failures, self._last_error = 0, ""
-            case Unreached(error=error):
+            case Unreached(error=error, brief=brief):
                 self._failures += 1
-                self._last_error = error
+                self._last_error = brief or error

@@ -78,7 +78,8 @@ class NotificationServicer(rpc.NotificationServiceServicer):
         user = await self._find_user(request.username, "notification.read")
         said = await self._inboxes.get_preferences(user.id)
         return pb.GetPreferencesResponse(
-            preferences=encode_preferences(list_preferences(said)), email=user.email
+            preferences=encode_preferences(list_preferences(said)),
+            email=await self._inboxes.get_address(user.id),
         )
 
     async def SetPreference(

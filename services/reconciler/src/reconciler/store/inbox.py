@@ -110,14 +110,21 @@ class Inboxes:
 
         await self._database.transact(work)
 
+    async def get_address(self, user_id: UUID) -> str:
+        """Where somebody's mail goes; empty means nowhere."""
+        async with self._database.read() as connection:
+            return await connection.fetchval(SQL.get_address, user_id) or ""
+
     async def set_address(self, user: UserView, email: str, actor: Actor, now: datetime) -> None:
-        """Sends somebody's mail there from now on."""
+        """Sends somebody's mail there from now on; empty means to the address of their account,
+        which only owners set: templates see it.
+        """
 
         async def work(connection: Connection) -> None:
             if await connection.fetchval(SQL.set_address, user.id, email) is None:
                 return
             entry = actor.entry(
-                "user.set_email", "user", user.id, username=user.username, email=email
+                "notification.set_address", "user", user.id, username=user.username, email=email
             )
             await insert_audit(connection, entry, now)
 

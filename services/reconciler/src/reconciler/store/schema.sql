@@ -21,6 +21,7 @@ CREATE TABLE users (
     is_system   boolean NOT NULL DEFAULT false,
     created_at  timestamptz NOT NULL,
     disabled_at timestamptz,
+    notification_email text NOT NULL DEFAULT '', -- where notifications go, which people set themselves; '' is `email`, which templates see
     CONSTRAINT system_user_has_no_roles CHECK (NOT is_system OR roles = '{}'),
     CONSTRAINT system_user_is_not_disabled CHECK (NOT is_system OR disabled_at IS NULL)
 );

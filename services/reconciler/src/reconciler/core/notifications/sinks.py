@@ -44,9 +44,12 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unreached:
-    """The receiver could not be asked, or not now."""
+    """The receiver could not be asked, or not now. `brief` is what everybody may read of `error`;
+    empty means all of it.
+    """
 
     error: str
+    brief: str = ""
 
 
 Outcome: TypeAlias = Accepted | Refused | Unreached

@@ -9,7 +9,3 @@ CREATE TABLE instances (
     programs           jsonb NOT NULL,
     last_seen_at       timestamptz NOT NULL
 );
-
--- What is old is found without reading the rest. These cost next to nothing where rows only ever come at the end.
-CREATE INDEX job_logs_by_age ON job_logs USING brin (written_at);
-CREATE INDEX agent_logs_by_age ON agent_logs USING brin (written_at);

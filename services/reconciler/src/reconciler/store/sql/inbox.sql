@@ -37,10 +37,15 @@ INSERT INTO notification_preferences (user_id, kind, channel, is_on) VALUES ($1,
 ON CONFLICT (user_id, kind, channel) DO UPDATE SET is_on = excluded.is_on WHERE notification_preferences.is_on <> excluded.is_on
 RETURNING kind;
 
+-- name: get_address
+-- Where somebody's mail goes.
+-- $1 user
+SELECT coalesce(nullif(notification_email, ''), email) FROM users WHERE id = $1;
+
 -- name: set_address
--- Sets where somebody's mail goes. No row if it went there already.
+-- Sets where somebody's mail goes; empty is the address of their account, which stays as it is. No row if it went there already.
 -- $1 user, $2 address
-UPDATE users SET email = $2 WHERE id = $1 AND NOT is_system AND email <> $2 RETURNING id;
+UPDATE users SET notification_email = $2 WHERE id = $1 AND NOT is_system AND notification_email <> $2 RETURNING id;
 
 -- name: list_deliveries
 -- Reads deliveries, newest first.

@@ -44,7 +44,7 @@ ORDER BY created_at, id LIMIT $1 FOR UPDATE SKIP LOCKED;
 -- name: list_people
 -- Who might be told: whoever has a role on the site or in these organizations, and those named.
 -- $1 organizations, $2 users
-SELECT u.id, u.email, u.roles, u.disabled_at IS NOT NULL AS is_disabled,
+SELECT u.id, coalesce(nullif(u.notification_email, ''), u.email) AS email, u.roles, u.disabled_at IS NOT NULL AS is_disabled,
        coalesce((SELECT jsonb_object_agg(m.organization_id, to_jsonb(m.roles)) FROM organization_members m
                  WHERE m.user_id = u.id AND m.roles <> '{}' AND m.organization_id = ANY ($1::uuid[])), '{}') AS organization_roles,
        coalesce((SELECT jsonb_agg(jsonb_build_array(x.kind, x.channel, x.is_on)) FROM notification_preferences x
@@ -89,7 +89,8 @@ WITH due AS (
     RETURNING d.id, d.attempts, d.notification_id, d.recipient_id
 )
 SELECT taken.id, taken.attempts, n.kind, n.message, n.facts, n.created_at, o.name AS organization,
-       coalesce(u.username, '') AS username, CASE WHEN u.disabled_at IS NULL THEN coalesce(u.email, '') ELSE '' END AS email
+       coalesce(u.username, '') AS username,
+       CASE WHEN u.disabled_at IS NULL THEN coalesce(nullif(u.notification_email, ''), u.email, '') ELSE '' END AS email
 FROM taken
 JOIN notifications n ON n.id = taken.notification_id
 JOIN organizations o ON o.id = n.organization_id
