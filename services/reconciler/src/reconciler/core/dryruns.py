@@ -15,12 +15,23 @@ from uuid import UUID
 from reconciler.core.imports import to_rows
 from reconciler.core.parameters import read_parameters, require_valid
 from reconciler.core.templates import PresetView, VersionView
-from svckit.errors import FailedPrecondition, InvalidArgument, NotFound
+from svckit.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 
-__all__ = ["Asked", "CheckView", "Findings", "decide_dry_runs", "from_row", "judge_end", "to_row"]
+__all__ = [
+    "Asked",
+    "CheckView",
+    "Findings",
+    "decide_dry_runs",
+    "from_row",
+    "judge_end",
+    "require_room",
+    "to_row",
+]
 
 CHECKS_MAX: Final = 20
 """Of one request: each costs a worker a plan."""
+WAITING_MAX: Final = 100
+"""Of one organization: five requests of the largest kind."""
 LISTED_MAX: Final = 1000
 """Resources kept of one plan."""
 NOT_RECORDED: Final = (
@@ -93,6 +104,17 @@ def decide_dry_runs(
         )
         for view in chosen
     )
+
+
+def require_room(waiting: int, more: int) -> None:
+    """Raises ResourceExhausted if too many checks of an organization would wait."""
+    if waiting + more > WAITING_MAX:
+        raise ResourceExhausted(
+            f"template: {waiting} checks of its organization wait already; with {more} more they"
+            f" would be over {WAITING_MAX}, so ask again when some are done",
+            reason="TOO_MANY_CHECKS",
+            field="template",
+        )
 
 
 def _choose_presets(version: VersionView, name: str) -> Sequence[PresetView | None]:

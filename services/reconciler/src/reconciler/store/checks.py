@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from reconciler.core.dryruns import Asked, CheckView, from_row, judge_end
+from reconciler.core.dryruns import Asked, CheckView, from_row, judge_end, require_room
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
@@ -39,10 +39,13 @@ class Checks:
         now: datetime,
     ) -> tuple[CheckView, ...]:
         """Queues dry runs, each under the id beside it. Raises NotFound if the template was
-        deleted meanwhile.
+        deleted meanwhile, ResourceExhausted if too many would wait.
         """
 
         async def work(connection: Connection) -> tuple[CheckView, ...]:
+            organization_id = await connection.fetchval(SQL.lock_organization, version_id)
+            waiting = await connection.fetchval(SQL.count_waiting_checks, organization_id)
+            require_room(waiting, len(asked))
             for job_id, each in asked:
                 queued = await connection.fetchval(
                     SQL.queue_check,
