@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -159,16 +159,20 @@ async def live(
         life.failed_step = life.failed_step or "read"
         life.error = life.error or f"{type(error).__name__}: {error}"
     finally:
-        life.blamed = _find_block(life.error, template)
+        life.blamed = _find_block(life.error, [template, work / "modules" / ".terraform"])
         shutil.rmtree(work, ignore_errors=True)
     return life
 
 
-def _find_block(error: str, template: Path) -> str:
-    """The head of the block that holds the first place an error names."""
+def _find_block(error: str, places: Sequence[Path]) -> str:
+    """The head of the block that holds the first place an error names: a file of the template, or
+    of a module as it was fetched.
+    """
     found = _PLACE.search(error)
-    if found is None or not (file := template / found[1]).is_file():
+    files = [file for place in places if found and (file := place / found[1]).is_file()]
+    if found is None or not files:
         return ""
+    file = files[0]
     before = file.read_text(encoding="utf-8").splitlines()[: int(found[2])]
     return next((line for line in reversed(before) if _HEAD.match(line)), "")
 
