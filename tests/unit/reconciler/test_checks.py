@@ -11,8 +11,10 @@ import pytest
 from reconciler.core.checks import (
     Check,
     InstanceView,
+    ManifestsView,
     WorkerView,
     check_instances,
+    check_manifests,
     check_provisioners,
     check_versions,
 )
@@ -205,3 +207,25 @@ def test_provisioners_are_counted_by_type() -> None:
     assert check_provisioners(workers) == Check(
         name="provisioners", is_ok=True, message="2 connected: 1 × process, 2 × terraform"
     )
+
+
+@pytest.mark.parametrize(
+    ("are_sealed", "plain", "others", "fix"),
+    [
+        (True, 0, [], None),
+        (True, 0, ["1.3.0"], None),
+        (True, 2, [], "set state_key_file"),
+        (False, 0, ["1.4.0"], "`python -m reconciler migrate --post`"),
+        (False, 2, [], "`python -m reconciler migrate --post`"),
+        (False, 2, ["1.4.2", "1.3.9"], None),  # in the middle of an upgrade it is as it should be
+    ],
+)
+def test_secrets_that_lie_in_clear_are_a_warning(
+    are_sealed: bool, plain: int, others: list[str], fix: str | None
+) -> None:
+    view = ManifestsView(are_sealed=are_sealed, plain=plain)
+    checks = check_manifests("1.4.2", view, [an_instance(version=each) for each in others])
+    assert [(check.name, check.is_ok, check.is_warning) for check in checks] == (
+        [] if fix is None else [("secrets", True, True)]
+    )
+    assert all(fix is not None and fix in check.fix for check in checks)
