@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 
@@ -259,10 +260,8 @@ async def test_failures_pass_with_their_code_but_never_blame_the_agent_for_the_g
 
 async def test_a_connection_that_is_closed_under_a_call_is_a_failure_of_the_call() -> None:
     """Not a cancellation of whoever waits for it, which would end a loop in silence."""
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()
-    async with server:
-        channel = open_channel(f"{host}:{port}", token="key")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        channel = open_channel(f"127.0.0.1:{silent.getsockname()[1]}", token="key")
         call = asyncio.create_task(ControlPlane(channel).read_manifest(hash_token(TOKEN)))
         await asyncio.sleep(0)  # it is under way
         await channel.close()
