@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from pathlib import Path
 
 import grpc
+import grpc.aio
 import pytest
 
 from provisionerd.core.jobs import JobRef
 from provisionerd.core.provisioner import Job, Level
 from provisionerd.store.jobdirs import JobDirs
+from svckit.reloading import RETIRED_MAX, ReloadingChannel
+from svckit.tls import Followed
 from testkit.worker_lab import WorkerLab
 
 pytestmark = pytest.mark.integration
@@ -74,6 +78,47 @@ async def test_it_dials_again_when_asked_and_its_jobs_go_on(lab: WorkerLab) -> N
     assert call.how_ended == "returned"
 
 
+async def test_it_dials_again_when_renewals_have_closed_its_connection(
+    lab: WorkerLab, tmp_path: Path
+) -> None:
+    """The third closes the one that the acquire stream began on, and so does the sixth."""
+    certificate = tmp_path / "roots"
+    certificate.write_text("0")
+    files = Followed((certificate,), grpc.ssl_channel_credentials)
+    channel = ReloadingChannel(files, lambda _: grpc.aio.insecure_channel(lab.fake.address))
+    async with lab.worker(channel=channel):
+        await lab.fake.until(lambda: lab.fake.wants)
+        for renewal in range(2 * (RETIRED_MAX + 1)):
+            renewed = tmp_path / "renewed"
+            renewed.write_text(f"{renewal}")
+            renewed.replace(certificate)
+            assert channel.current
+            streams = 1 + (renewal + 1) // (RETIRED_MAX + 1)
+            await lab.fake.until(lambda: len(lab.fake.wants) == streams)  # noqa: B023 -- awaited here
+        job = lab.fake.post()
+        await lab.fake.until(lambda: job.completed)
+
+
+async def test_a_worker_that_asks_for_nothing_any_more_ends(lab: WorkerLab) -> None:
+    """Whatever the reason: its supervisor starts another one, which asks."""
+
+    async def work() -> None:
+        async with lab.worker() as worker:
+            await lab.fake.until(lambda: lab.fake.wants)
+            (acquiring,) = (
+                task
+                for task in asyncio.all_tasks()
+                if getattr(task.get_coro(), "__qualname__", "") == "WorkerLoop._acquire"
+            )
+            acquiring.cancel()
+            await worker.ended.wait()
+
+    async with asyncio.timeout(10):
+        with pytest.raises(ExceptionGroup) as caught:
+            await work()
+    assert "LoopEnded('no more jobs are asked for" in repr(caught.value)
+
+
 async def test_it_dials_again_when_it_is_refused(lab: WorkerLab) -> None:
     lab.fake.fail_next("AcquireJobs", grpc.StatusCode.UNAVAILABLE, times=2)
     lab.fake.fail_next("AcquireJobs", grpc.StatusCode.PERMISSION_DENIED)
@@ -126,6 +171,73 @@ async def test_a_job_that_was_given_to_another_meanwhile_is_not_reported(lab: Wo
         await lab.fake.start()
         await lab.fake.until(lambda: len(lab.fake.registered) == 2)
     assert job.ends == []
+
+
+@pytest.mark.parametrize("is_stubborn", [False, True])
+async def test_a_worker_that_is_cut_off_stops_its_job_before_another_may_have_it(
+    lab: WorkerLab, is_stubborn: bool
+) -> None:
+    gone = asyncio.Event()
+
+    async def act(job: Job) -> None:
+        await gone.wait()
+        await job.keep_state(b"made so far")
+
+    lab.provisioner.act = act
+    lab.provisioner.is_held, lab.provisioner.is_stubborn = True, is_stubborn
+    lab.fake.hung_seconds = 1.5
+    async with lab.worker():
+        job = lab.fake.post()
+        call = await lab.arrival()
+        # WHEN no heartbeat gets through any more
+        await lab.fake.stop()
+        gone.set()
+        async with asyncio.timeout(10):
+            await call.ended.wait()
+        # THEN the job is stopped; what it made is told, and the job handed back, as soon as may be
+        assert call.how_ended == ("forced" if is_stubborn else "graceful")
+        await lab.fake.start()
+        await lab.fake.until(lambda: job.released)
+    assert job.released is not None
+    assert job.released.reason == "the worker was cut off from the control plane"
+    assert (job.uploads, lab.job_dirs) == ([b"made so far"], [])
+
+
+async def test_a_job_that_is_heard_of_is_never_stopped_for_silence(lab: WorkerLab) -> None:
+    lab.provisioner.is_held = True
+    lab.fake.hung_seconds = 2.0
+    async with lab.worker():
+        job = lab.fake.post()
+        call = await lab.arrival()
+        await lab.fake.until(
+            lambda: job.heartbeats[1] > 30
+        )  # for longer than the silence it may have
+        call.proceed.set()
+        await lab.fake.until(lambda: job.completed)
+    assert call.how_ended == "returned"
+
+
+async def test_what_a_superseded_attempt_made_last_is_set_aside(lab: WorkerLab) -> None:
+    gone = asyncio.Event()
+
+    async def act(job: Job) -> None:
+        await gone.wait()
+        await job.keep_state(b"precious")
+
+    lab.provisioner.act = act
+    async with lab.worker():
+        job = lab.fake.post()
+        call = await lab.arrival()
+        await lab.fake.stop()
+        gone.set()
+        async with asyncio.timeout(10):
+            await call.ended.wait()
+        lab.fake.supersede(job)
+        await lab.fake.start()
+        await lab.fake.until(lambda: len(lab.fake.registered) == 2)
+    assert (job.uploads, job.ends, lab.job_dirs) == ([], [], [])
+    (aside,) = (lab.directory / "refused").iterdir()
+    assert aside.read_bytes() == b"precious"
 
 
 async def test_at_its_end_a_worker_lets_its_jobs_finish_and_takes_no_more(lab: WorkerLab) -> None:
@@ -214,7 +326,7 @@ async def test_what_a_command_wrote_last_counts_more_than_what_was_kept(lab: Wor
     assert job.uploads == [b"newer"]
 
 
-async def test_what_is_superseded_meanwhile_is_only_wiped(lab: WorkerLab) -> None:
+async def test_what_is_superseded_meanwhile_is_set_aside(lab: WorkerLab) -> None:
     job = lab.fake.post()
     lab.fake.take(job)
     ref = JobRef(job_id=uuid.UUID(job.job_id), attempt=1)
@@ -225,3 +337,5 @@ async def test_what_is_superseded_meanwhile_is_only_wiped(lab: WorkerLab) -> Non
         lab.fake.offer(job)
         await lab.fake.until(lambda: job.completed)
     assert (job.uploads, lab.job_dirs) == ([], [])
+    (aside,) = (lab.directory / "refused").iterdir()
+    assert (aside.name, aside.read_bytes()) == (f"{ref.directory_name}.tfstate", b"old")

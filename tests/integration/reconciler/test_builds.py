@@ -83,7 +83,7 @@ async def test_the_first_prebuild_of_a_terraform_preset_is_rehearsed_once(
         with pytest.raises(NotFound):  # it plans and no more
             await world.tfstates.keep(job.id, job.attempt, None, b"{}")
         now = world.clock.now()
-        message = encode_job(job, heartbeat_seconds=1.0, access_url="http://gw")
+        message = encode_job(job, heartbeat_seconds=1.0, hung_seconds=300.0, access_url="http://gw")
         assert message.template_dry_run.rehearsal.stage == PREBUILD_STAGE_CLAIM
         # AND template admins are told, before anybody has claimed
         assert await world.ends.complete_dry_run(

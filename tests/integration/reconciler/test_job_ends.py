@@ -52,6 +52,42 @@ async def test_a_job_that_no_worker_ever_confirms_fails_in_the_end(world: PoolWo
     assert statuses == [JobStatus.PENDING] * (ACQUISITIONS_MAX - 1) + [JobStatus.FAILED]
 
 
+async def test_a_job_that_ends_every_worker_that_takes_it_fails_in_the_end(
+    world: PoolWorld,
+) -> None:
+    await world.create_prebuild()
+    statuses: list[JobStatus] = []
+    for _ in range(ACQUISITIONS_MAX):
+        job = await world.acquire()
+        await world.queue.heartbeat(job.id, job.attempt, None, (), world.clock.now())
+        aftermath = await world.ends.release(job.id, job.attempt, None, world.clock.now())
+        assert aftermath is not None
+        statuses.append(aftermath.status)
+    assert statuses == [JobStatus.PENDING] * (ACQUISITIONS_MAX - 1) + [JobStatus.FAILED]
+    assert await world.queue.acquire(world.worker, world.clock.now()) is None
+    # THEN it counts against its pool
+    (history,) = (await world.pools.load_snapshot(world.clock.now())).histories
+    assert (history.recent_failure_count, history.consecutive_failure_count) == (1, 1)
+
+
+@pytest.mark.parametrize(("acquired", "counted"), [(1, 0), (2, 0), (3, 1)])
+async def test_a_lost_worker_counts_against_a_pool_only_if_the_job_lost_several(
+    world: PoolWorld, acquired: int, counted: int
+) -> None:
+    await world.create_prebuild()
+    job = await world.acquire()
+    for _ in range(acquired - 1):
+        await world.ends.release(job.id, job.attempt, None, world.clock.now())
+        job = await world.acquire()
+    await world.queue.heartbeat(job.id, job.attempt, None, (), world.clock.now())
+    world.clock.advance(301)
+    (silent,) = await _silent(world)
+    aftermath = await world.ends.settle_silent(silent, world.clock.now())
+    assert aftermath is not None
+    assert aftermath.status is JobStatus.FAILED
+    assert len((await world.pools.load_snapshot(world.clock.now())).histories) == counted
+
+
 async def test_a_cancelled_claim_that_is_handed_back_ends_everywhere_and_says_why(
     world: PoolWorld,
 ) -> None:

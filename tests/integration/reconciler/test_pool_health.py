@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -95,6 +96,27 @@ async def test_a_good_probe_heals_the_pool_and_it_may_stop_again(single: PoolWor
     assert seen == ["hard_limited"] * 4
     kinds = await single.fetch("SELECT kind FROM notifications")
     assert kinds == [{"kind": "pool.hard_limited"}]
+
+
+async def test_a_probe_whose_worker_was_lost_is_followed_by_another(single: PoolWorld) -> None:
+    for _ in range(4):
+        await pass_and_work(single, creations_succeed=False)
+    assert await single.pools.resume(single.preset_id, single.clock.now())
+    single.clock.advance(1)
+    await a_loop(single).run_once()
+    while (job := await single.acquire()).build is None or job.build.stage != "create":
+        await single.complete(job)
+    await single.queue.heartbeat(job.id, job.attempt, None, (), single.clock.now())
+    single.clock.advance(301)
+    second = timedelta(seconds=1)
+    (silent,) = await single.queue.list_silent(
+        single.clock.now(), unconfirmed=second, hung=second, stale=second, limit=1
+    )
+    await single.ends.settle_silent(silent, single.clock.now())
+    assert await health(single) == "hard_limited"
+    for _ in range(2):
+        await pass_and_work(single, creations_succeed=True)
+    assert await health(single) == "healthy"
 
 
 async def test_what_validation_refuses_is_told_once_and_waits_for_a_version(

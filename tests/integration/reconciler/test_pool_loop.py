@@ -121,6 +121,29 @@ async def test_a_creation_picked_up_meanwhile_is_not_cancelled(world: PoolWorld)
     assert await world.pools.cancel_creations([workspace_id], world.clock.now()) == 0
 
 
+async def test_a_creation_that_was_handed_back_is_deleted_in_order(world: PoolWorld) -> None:
+    workspace_id = await world.create_prebuild()
+    job = await world.acquire()
+    await world.tfstates.keep(job.id, job.attempt, None, b"half of it is there")
+    await world.ends.release(job.id, job.attempt, None, world.clock.now())
+    world.clock.advance(1)
+    version, preset = uuid4(), uuid4()
+    async with world.database.read() as connection:
+        await world.add_version(version, "v2", connection)
+        await world.add_preset(preset, "standard", 1, connection, version_id=version)
+        await world.promote(version, connection)
+    assert await world.pools.cancel_creations([workspace_id], world.clock.now()) == 0
+    assert counts(await a_loop(world).run_once()) == (1, 0, 0, 0)
+    await world.complete(await world.acquire())
+    assert counts(await a_loop(world).run_once()) == (0, 1, 0, 0)
+    deletion = await world.acquire()
+    while deletion.workspace_id != workspace_id:
+        deletion = await world.acquire()
+    assert deletion.build is not None
+    assert deletion.build.transition == "delete"
+    assert await world.tfstates.read(deletion.id, deletion.attempt, None) == b"half of it is there"
+
+
 async def test_repeated_failures_stop_the_pool_once_and_a_resume_probes(world: PoolWorld) -> None:
     await world.execute("UPDATE presets SET instances = 1")
     loop = a_loop(world, settings=PoolSettings(backoff_interval_seconds=60))

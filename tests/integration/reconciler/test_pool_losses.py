@@ -86,6 +86,8 @@ async def test_a_pool_whose_agents_keep_dying_waits_stops_and_says_so_once(
     await hear(world, LOST_SECONDS)
     assert await health(world) == ("healthy", [])
     assert await run_once(world) == (0, 1)
+    assert await health(world) == ("healthy", [])
+    assert await run_once(world) == (0, 0)
     told = [
         "prebuilds became ready and were lost soon after, 3 times in a row;"
         " the pool stopped until it is resumed"

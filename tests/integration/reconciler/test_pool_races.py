@@ -155,6 +155,40 @@ async def test_a_claim_comes_before_the_cancellation_of_its_creation(world: Pool
     assert job.workspace_id == workspace_id
 
 
+@pytest.mark.parametrize("is_resumed", [False, True])
+async def test_a_refusal_by_validation_comes_before_a_mark(
+    world: PoolWorld, is_resumed: bool
+) -> None:
+    await world.execute("UPDATE presets SET instances = 4")
+    refused = await world.create_prebuild()
+    job = await world.acquire()
+    for _ in range(3):
+        await world.create_prebuild()
+        other = await world.acquire()
+        await (world.complete(other) if is_resumed else world.fail(other))
+    if is_resumed:
+        await world.execute(
+            "UPDATE presets SET health = 'hard_limited', resumed_at = $1",
+            world.clock.now() - timedelta(seconds=1),
+        )
+    async with a_pass_that_has_looked(world):
+        await world.ends.fail(
+            job.id,
+            job.attempt,
+            None,
+            error="no",
+            reason="VALIDATION",
+            is_retryable=False,
+            lines=(),
+            now=world.clock.now(),
+        )
+    assert job.workspace_id == refused
+    (row,) = await world.fetch("SELECT health FROM presets")
+    assert row["health"] == "validation_failed"
+    kinds = await world.fetch("SELECT kind FROM notifications")
+    assert kinds == [{"kind": "pool.validation_failed"}]
+
+
 async def test_a_worker_comes_before_the_cancellation(world: PoolWorld) -> None:
     await world.create_prebuild()
     await world.create_prebuild()

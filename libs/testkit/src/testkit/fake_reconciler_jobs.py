@@ -104,6 +104,7 @@ class FakeReconciler(ProvisionerServiceServicer):
         self.calls: Counter[str] = Counter()
         self.address = ""
         self.heartbeat_seconds = 0.05
+        self.hung_seconds = 0.0
         self.streams_open = 0
         self.tokens: set[str] = set()
         self.requeue_released = False
@@ -144,6 +145,7 @@ class FakeReconciler(ProvisionerServiceServicer):
                 ref=pb.JobRef(job_id=str(uuid.uuid4()), attempt=1),
                 provisioner_type=provisioner_type,
                 heartbeat_seconds=self.heartbeat_seconds,
+                hung_seconds=self.hung_seconds,
                 template_version_id=str(uuid.uuid4()),
                 archive_sha256=hashlib.sha256(archive).hexdigest(),
                 template_import=template_import,

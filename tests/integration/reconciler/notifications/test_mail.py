@@ -9,7 +9,7 @@ import pytest
 
 from embedded import find_free_port
 from reconciler.core.notifications.kinds import MailTls
-from reconciler.core.notifications.sinks import Accepted, Refused, Unreached
+from reconciler.core.notifications.sinks import Accepted, Refused, Unaddressed, Unreached
 from reconciler.core.notifications.wording import render
 from reconciler.sinks.mail import MailSettings, MailSink
 from testkit.notice_desk import Tls, a_message
@@ -55,10 +55,12 @@ async def test_a_name_with_line_breaks_adds_no_header_and_no_recipient(mail: Mai
 
 
 @pytest.mark.parametrize(
-    "email", ["", "nobody@example.org", "a\r\nRCPT TO:<b@c>@example.org", "@", "two words@x"]
+    "email", ["nobody@example.org", "a\r\nRCPT TO:<b@c>@example.org", "@", "two words@x"]
 )
 async def test_who_has_no_mailbox_is_refused_for_good(mail: MailServer, email: str) -> None:
     assert isinstance(await MailSink(plain(mail)).send(a_message(email=email)), Refused)
+    nobody = await MailSink(plain(mail)).send(a_message(email=""))
+    assert isinstance(nobody, Unaddressed)
     assert mail.mails == []
 
 

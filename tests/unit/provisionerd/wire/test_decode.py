@@ -40,6 +40,7 @@ def a_job(**work: object) -> pb.AcquiredJob:
         provisioner_type="terraform",
         traceparent="00-1-2-01",
         heartbeat_seconds=3,
+        hung_seconds=120,
         template_version_id="v",
         archive_sha256=SHA256.upper(),
     )
@@ -76,6 +77,7 @@ def test_a_build_arrives_with_all_it_has() -> None:
         provisioner_type="terraform",
         traceparent="00-1-2-01",
         heartbeat_seconds=3.0,
+        hung_seconds=120.0,
         template_version_id="v",
         archive_sha256=SHA256,
         work=BuildWork(

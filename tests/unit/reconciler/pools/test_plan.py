@@ -319,6 +319,16 @@ def test_a_resumed_pool_makes_one_probe_and_waits_for_it(pool: Pool) -> None:
     ] == [(create(1),), (create(1),), (), (), (MarkHealthy(preset_id=_PRESET), create(3))]
 
 
+def test_a_probe_whose_worker_was_lost_decides_nothing(pool: Pool) -> None:
+    preset = pool.preset(instances=4, health=PoolHealth.HARD_LIMITED, resumed_at=pool.ago(90))
+    before = pool.history(consecutive_failure_count=5, last_failed_created_at=pool.ago(95))
+    lost, next_one = pool.failed(1), pool.building(0)
+    assert [
+        pool.plan_one(preset, lost, history=before).actions,
+        pool.plan_one(preset, lost, next_one, history=before).actions,
+    ] == [(create(1),), ()]
+
+
 def test_a_pool_refused_by_validation_only_deletes(pool: Pool) -> None:
     preset = pool.preset(
         instances=2, health=PoolHealth.VALIDATION_FAILED, ttl_seconds=3600, resumed_at=pool.now

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import combinations, pairwise
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.jobs import JobStatus
@@ -216,6 +216,12 @@ def test_plans_agree_with_the_twin(
     proven=st.none() | st.integers(0, 200),
     resumed=st.none() | st.integers(0, 200),
     limit=st.integers(0, 4),
+)
+@example(
+    losses=[Loss(created_at=_NOW - timedelta(minutes=minutes), lost_at=_NOW) for minutes in (0, 1)],
+    proven=None,
+    resumed=None,
+    limit=0,
 )
 def test_creations_after_losses_agree_with_a_twin(
     losses: list[Loss], proven: int | None, resumed: int | None, limit: int

@@ -89,12 +89,15 @@ Work = ImportWork | DryRunWork | RehearsalWork | BuildWork | Undecodable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcquiredJob:
-    """A job in hand. `archive_sha256` is lower-case hex; `traceparent` may be empty."""
+    """A job in hand. `archive_sha256` is lower-case hex; `traceparent` may be empty. After
+    `hung_seconds` of silence the control plane may settle it without its worker.
+    """
 
     ref: JobRef
     provisioner_type: str
     traceparent: str
     heartbeat_seconds: float
+    hung_seconds: float
     template_version_id: str
     archive_sha256: str
     work: Work

@@ -59,10 +59,12 @@ def decide_report(
     superseded: bool,
     canceled: bool,
     draining: bool,
+    cut_off: bool = False,
     tfstate_refused: str = "",
 ) -> Report:
     """What to say. `canceled`: the control plane asked the job to stop; `draining`: this worker
-    asked it to, because it goes away; `tfstate_refused`: why the last tfstate is not stored.
+    asked it to, because it goes away; `cut_off`: it asked because the control plane was out of
+    reach; `tfstate_refused`: why the last tfstate is not stored.
     """
     if superseded:
         return SaidNothing()
@@ -77,9 +79,9 @@ def decide_report(
         case Ended(result=result):
             return Completion(result=result)
         case Stopped():
-            return _report_stop(canceled=canceled, draining=draining)
+            return _report_stop(canceled=canceled, draining=draining, cut_off=cut_off)
         case Raised(error=ProvisionCanceled()):
-            return _report_stop(canceled=canceled, draining=draining)
+            return _report_stop(canceled=canceled, draining=draining, cut_off=cut_off)
         case Raised(error=ProvisionError() as error):
             return JobFailure(error=error.message, reason=error.reason, retryable=error.retryable)
         case Raised(error=ControlPlaneRefused() as error):
@@ -98,11 +100,13 @@ def decide_report(
             )
 
 
-def _report_stop(*, canceled: bool, draining: bool) -> Report:
+def _report_stop(*, canceled: bool, draining: bool, cut_off: bool) -> Report:
     if canceled:
         return _CANCELED
     if draining:
         return HandBack(reason="the worker is shutting down")
+    if cut_off:
+        return HandBack(reason="the worker was cut off from the control plane")
     return JobFailure(
         error="the provisioner stopped although nobody asked it to",
         reason=_INTERNAL,

@@ -23,6 +23,7 @@ class JobControl:
         self.is_started = False  # the provisioner has been called
         self.is_canceled = False
         self.is_draining = False
+        self.is_cut_off = False
 
     def follow(self, answer: HeartbeatAnswer) -> None:
         """Does what a heartbeat brought back."""
@@ -38,6 +39,11 @@ class JobControl:
     def drain(self, *, forced: bool) -> None:
         """This worker goes away."""
         self.is_draining = True
+        self._stop(forced=forced)
+
+    def cut_off(self, *, forced: bool) -> None:
+        """The control plane is out of reach and may soon settle the job without us."""
+        self.is_cut_off = True
         self._stop(forced=forced)
 
     def _stop(self, *, forced: bool) -> None:

@@ -2,7 +2,8 @@
 
 Promises: the first beat goes out at once; later ones every `heartbeat_seconds`, or sooner when a
 log line batch has filled; a beat that fails is repeated with the same lines. An attempt that is
-over is stopped by force at once.
+over is stopped by force at once. `guard` stops the job of a worker that is cut off before the
+control plane, which hears nothing, may let another one work on the same workspace.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ __all__ = ["Heartbeat"]
 
 _LOG = get_logger(__name__)
 _TIMEOUT_SECONDS_MIN = 10.0
+# parts of the silence after which the control plane may settle the job: asked to stop, made to
+# stop; the rest is for a command that must be ended by force
+_GRACEFUL_AT = 0.6
+_FORCED_AT = 0.85
 _GAP_SECONDS_MIN = 0.1  # between beats that only carry lines
 
 
@@ -41,6 +46,7 @@ class Heartbeat:
         self._log = log
         self._control = control
         self._clock = clock
+        self._heard_at = clock.monotonic()  # when the last beat that got through was sent
         self._backoff = Backoff(0.2, max(job.heartbeat_seconds, 1.0), entropy)
 
     async def run(self) -> None:
@@ -53,8 +59,26 @@ class Heartbeat:
             else:
                 await self._clock.sleep(self._backoff.next())
 
+    async def guard(self) -> None:
+        """Stops the job in time if no beat gets through: gracefully first, then by force."""
+        await self._wait_silent(self._job.hung_seconds * _GRACEFUL_AT)
+        _LOG.error(
+            "no heartbeat got through for long; stopping the job before another may begin it",
+            action="guard",
+            job_id=str(self._job.ref.job_id),
+            attempt=self._job.ref.attempt,
+        )
+        self._control.cut_off(forced=False)
+        await self._wait_silent(self._job.hung_seconds * _FORCED_AT)
+        self._control.cut_off(forced=True)
+
+    async def _wait_silent(self, seconds: float) -> None:
+        while (left := self._heard_at + seconds - self._clock.monotonic()) > 0:
+            await self._clock.sleep(left)
+
     async def beat(self) -> bool:
         """One beat; whether it got through."""
+        sent_at = self._clock.monotonic()
         try:
             async with self._log.batch() as lines:
                 answer = await self._plane.heartbeat(
@@ -86,6 +110,7 @@ class Heartbeat:
                 await self._log.drop_batch()
             return False
         self._backoff.reset()
+        self._heard_at = max(self._heard_at, sent_at)
         self._control.arrived.set()
         self._control.follow(answer)
         return True

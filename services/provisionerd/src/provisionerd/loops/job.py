@@ -1,10 +1,11 @@
 """One job from its arrival to its acknowledged report.
 
 Promises: the job's provisioner runs only while the control plane may believe that this attempt is
-the live one; a report is repeated until it is acknowledged or the attempt is over, and comes after
-the last tfstate; the control plane may be away for minutes without harm. Whatever happens inside,
-`run` ends, the job's processes are gone and its directory is wiped, unless it holds a tfstate
-that nobody has taken yet.
+the live one, and stops before the silence of a worker that is cut off ends that; a report is
+repeated until it is acknowledged or the attempt is over, and comes after the last tfstate; the
+control plane may be away for minutes without harm. Whatever happens inside, `run` ends, the job's
+processes are gone and its directory is wiped, unless it holds a tfstate that nobody has taken yet;
+one that nobody will take any more is set aside.
 """
 
 from __future__ import annotations
@@ -132,25 +133,26 @@ class JobRunner:
         try:
             async with asyncio.TaskGroup() as group:
                 beating = group.create_task(heartbeat.run())
+                guarding = group.create_task(heartbeat.guard())
                 sending = group.create_task(uplink.run())
                 end = await self._perform(job, job_dir, control, log, uplink)
+                guarding.cancel()  # nothing runs any more
                 refusal = await uplink.settle()
                 report = decide_report(
                     end,
                     superseded=control.superseded.is_set(),
                     canceled=control.is_canceled,
                     draining=control.is_draining,
+                    cut_off=control.is_cut_off,
                     tfstate_refused=refusal.detail or refusal.code if refusal else "",
                 )
                 outcome = await self._report(job, report, control, log, heartbeat)
                 beating.cancel()
                 sending.cancel()
-            if refusal is not None and not control.superseded.is_set():
-                self._set_aside(job_dir)
         finally:
             # a process that is ended before its last tfstate was taken leaves it to the next one
             if control.superseded.is_set() or not uplink.has_unsent:
-                await asyncio.to_thread(self._dirs.remove, job_dir)
+                await asyncio.to_thread(self._clear_away, job_dir)
         return outcome
 
     async def _perform(
@@ -279,15 +281,17 @@ class JobRunner:
             with suppress(ControlPlaneError):
                 await self._plane.fail(job.ref, report, ())
 
-    def _set_aside(self, job_dir: JobDir) -> None:
+    def _clear_away(self, job_dir: JobDir) -> None:
         path = job_dir.set_aside()
-        _LOG.error(
-            "the control plane refused a tfstate; it is kept for a person to look at",
-            action="upload_state",
-            job_id=str(job_dir.ref.job_id),
-            attempt=job_dir.ref.attempt,
-            path=str(path),
-        )
+        if path is not None:
+            _LOG.error(
+                "the control plane did not take a tfstate; it is kept for a person to look at",
+                action="upload_state",
+                job_id=str(job_dir.ref.job_id),
+                attempt=job_dir.ref.attempt,
+                path=str(path),
+            )
+        self._dirs.remove(job_dir)
 
 
 async def _call(job: AcquiredJob, provisioner: Provisioner, surroundings: Job) -> JobResult:

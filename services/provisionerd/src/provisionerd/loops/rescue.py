@@ -1,15 +1,15 @@
 """Tidies up after a process that was ended by force.
 
 Promises: what it left running is ended before anything else; a tfstate it had not sent is offered
-to the control plane, which takes it if the attempt is still the live one; its jobs are handed back,
-so that nobody waits for their silence to be noticed; its directories are wiped.
+to the control plane, which takes it if the attempt is still the live one, and is set aside if it
+does not; its jobs are handed back, so that nobody waits for their silence to be noticed; its
+directories are wiped.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 
 from provisionerd.core.errors import (
@@ -67,8 +67,7 @@ class Rescue:
     async def run(self, leftovers: tuple[JobDir, ...]) -> None:
         """Tells the control plane, for as long as it takes."""
         for job_dir in leftovers:
-            with suppress(JobSuperseded):  # another attempt took over: what is here is history
-                await self._rescue(job_dir)
+            await self._rescue(job_dir)
             await asyncio.to_thread(self._dirs.remove, job_dir)
 
     async def _rescue(self, job_dir: JobDir) -> None:
@@ -76,9 +75,13 @@ class Rescue:
         try:
             if tfstate is not None:
                 await self._insist(lambda: self._plane.upload_state(job_dir.ref, tfstate))
+                await asyncio.to_thread(job_dir.clear_unsent)
             await self._insist(lambda: self._plane.release(job_dir.ref, _REASON))
-        except ControlPlaneRefused as error:
+        except (ControlPlaneRefused, JobSuperseded) as error:
+            # another attempt may have taken over, and still know less of what was made
             path = await asyncio.to_thread(job_dir.set_aside)
+            if path is None and isinstance(error, JobSuperseded):
+                return
             _LOG.error(
                 "the control plane refused what an earlier process left",
                 action="rescue",

@@ -3,8 +3,8 @@
 Layout: `jobs/<job id>-<attempt>/work` is the provisioner's; beside it `tfstate.unsent` is the
 newest tfstate the control plane has not acknowledged. A process that was ended by force leaves
 its directories; the next one lists them, rescues what was not sent, and wipes them. What the
-control plane refuses for good is set aside in `refused` next to `jobs`. A lock file
-keeps two processes out of one directory.
+control plane refuses for good, or takes no more because the attempt is over, is set aside in
+`refused` next to `jobs`. A lock file keeps two processes out of one directory.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _HEARTBEAT_SECONDS = 5.0  # when the control plane names none
 _HEARTBEAT_SECONDS_MIN = 0.05
 _HEARTBEAT_SECONDS_MAX = 60.0
+_HUNG_SECONDS = 300.0  # when the control plane names none
 _RECONNECT_SECONDS_MAX = 60.0
 
 
@@ -72,6 +73,7 @@ def decode_job(job: pb.AcquiredJob) -> AcquiredJob:
         provisioner_type=job.provisioner_type,
         traceparent=job.traceparent,
         heartbeat_seconds=_decode_heartbeat_seconds(job.heartbeat_seconds),
+        hung_seconds=_decode_hung_seconds(job.hung_seconds),
         template_version_id=job.template_version_id,
         archive_sha256=job.archive_sha256.lower(),
         work=_decode_work(job),
@@ -97,6 +99,10 @@ def _decode_heartbeat_seconds(seconds: float) -> float:
     if not math.isfinite(seconds) or seconds <= 0:
         return _HEARTBEAT_SECONDS
     return min(max(seconds, _HEARTBEAT_SECONDS_MIN), _HEARTBEAT_SECONDS_MAX)
+
+
+def _decode_hung_seconds(seconds: float) -> float:
+    return seconds if math.isfinite(seconds) and seconds > 0 else _HUNG_SECONDS
 
 
 def _decode_work(job: pb.AcquiredJob) -> Work:

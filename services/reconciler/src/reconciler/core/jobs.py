@@ -176,8 +176,9 @@ class Silence(Enum):
 
 
 ACQUISITIONS_MAX: Final = 20
-"""A job that so many workers took without a word ends: it may be what ends them. Workers that drain
-hand jobs back, which counts, so this is far more than a rollout needs.
+"""A job that so many workers took, and either said no word of or handed back, ends: it may be what
+ends them, for a worker that was ended by force hands back what it had. Workers that drain do so
+too, which counts, so this is far more than a rollout needs.
 """
 
 
@@ -213,10 +214,12 @@ def decide_silent(
             return Fail("the provisioner fell silent", "WORKER_LOST")
 
 
-def decide_released(status: JobStatus) -> Requeue | Fail:
+def decide_released(status: JobStatus, *, attempt: int) -> Requeue | Fail:
     """What becomes of a job its worker hands back."""
     if status is JobStatus.CANCELING:
         return Fail("canceled on request", "CANCELED")
+    if attempt >= ACQUISITIONS_MAX:
+        return Fail(f"{attempt} provisioners took the job, and none ended it", "WORKER_LOST")
     return Requeue()
 
 

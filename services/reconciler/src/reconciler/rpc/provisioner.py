@@ -48,6 +48,7 @@ class ProvisionerSettings:
 
     access_url: str
     heartbeat_seconds: float = 3.0
+    hung_seconds: float = 300.0
     poll_seconds: float = 5.0
     keep_alive_seconds: float = 10.0
     cancel_grace_seconds: float = 60.0
@@ -116,15 +117,16 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
         self, worker: Worker, wants: _Wants, nudge: Nudge
     ) -> AsyncGenerator[pb.AcquireJobsResponse, None]:
         yield pb.AcquireJobsResponse(keep_alive=pb.KeepAlive())  # says that the worker is known
-        quiet_since = self._clock.monotonic()
+        registered_at = self._clock.monotonic()
         while wants.is_open:
             if self._stopping.is_set():
                 yield pb.AcquireJobsResponse(reconnect=pb.Reconnect(after_ms=200))
                 return
             job = await self._queue.acquire(worker, self._clock.now()) if wants.count else None
-            if job is not None:
+            if job is None:
+                await nudge.wait(self._settings.poll_seconds)
+            else:
                 wants.count -= 1
-                quiet_since = self._clock.monotonic()
                 LOG.info(
                     "a job was acquired",
                     job_id=str(job.id),
@@ -137,13 +139,13 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
                     job=encode_job(
                         job,
                         heartbeat_seconds=self._settings.heartbeat_seconds,
+                        hung_seconds=self._settings.hung_seconds,
                         access_url=self._settings.access_url,
                     )
                 )
-                continue
-            await nudge.wait(self._settings.poll_seconds)
-            if self._clock.monotonic() - quiet_since >= self._settings.keep_alive_seconds:
-                quiet_since = self._clock.monotonic()
+            # However busy it is: who is not seen counts as absent.
+            if self._clock.monotonic() - registered_at >= self._settings.keep_alive_seconds:
+                registered_at = self._clock.monotonic()
                 await self._queue.register(worker, self._clock.now())
                 yield pb.AcquireJobsResponse(keep_alive=pb.KeepAlive())
 

@@ -22,7 +22,14 @@ import aiosmtplib
 
 from reconciler.core.notifications.fanout import Target
 from reconciler.core.notifications.kinds import Channel, MailTls
-from reconciler.core.notifications.sinks import Accepted, Message, Outcome, Refused, Unreached
+from reconciler.core.notifications.sinks import (
+    Accepted,
+    Message,
+    Outcome,
+    Refused,
+    Unaddressed,
+    Unreached,
+)
 from reconciler.core.notifications.wording import one_line
 from reconciler.sinks.masking import describe
 from svckit.errors import StartFailed
@@ -64,7 +71,7 @@ class MailSink:
         """Sends one mail."""
         settings = self._settings
         if not message.email:
-            return Refused("the recipient has no address any more, or was disabled")
+            return Unaddressed("the recipient has no address any more, or was disabled")
         try:
             mail = compose(message, settings.sender)
         except _NO_ADDRESS as error:

@@ -195,7 +195,7 @@ class JobEnds:
             if job is None:
                 return None
             build = await connection.fetchrow(SQL.get_build, job_id)
-            decision = decide_released(JobStatus(job["status"]))
+            decision = decide_released(JobStatus(job["status"]), attempt=attempt)
             return await _carry_out(connection, job, build, decision, now)
 
         return await self._database.transact(work)

@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from reconciler.core.audit import Actor
+from reconciler.core.notifications.fanout import Target
 from reconciler.core.notifications.kinds import Channel, Kind
 from reconciler.core.notifications.views import DeliveryView, InboxView
 from reconciler.core.notifications.wording import Rendered, render
@@ -156,12 +157,22 @@ class Inboxes:
             for r in rows
         )
 
-    async def retry(self, ids: Sequence[UUID] | None, actor: Actor, now: datetime) -> int:
-        """Lets dead deliveries be tried again, these or all; returns how many were dead."""
+    async def retry(
+        self,
+        ids: Sequence[UUID] | None,
+        targets: Sequence[Target],
+        actor: Actor,
+        now: datetime,
+    ) -> int:
+        """Lets dead deliveries be tried again, these or all; returns how many. `targets` are the
+        sinks there are: what was for another goes to those of its channel.
+        """
+        channels = [target.channel.value for target in targets]
+        names = [target.name for target in targets]
 
         async def work(connection: Connection) -> int:
             wanted = None if ids is None else list(ids)
-            revived = await connection.fetch(SQL.revive_deliveries, wanted, now)
+            revived = await connection.fetch(SQL.revive_deliveries, wanted, now, channels, names)
             if revived:
                 entry = actor.entry("notification.retry", "notification", "*", count=len(revived))
                 await insert_audit(connection, entry, now)

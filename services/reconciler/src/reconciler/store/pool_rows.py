@@ -129,7 +129,7 @@ def read_member(r: asyncpg.Record) -> MemberRow:
         build_number=r["latest_build_number"],
         transition=Transition(r["latest_transition"]),
         job=job,
-        is_picked_up=job is not JobStatus.PENDING,
+        is_picked_up=job is not JobStatus.PENDING or r["was_picked_up"],
         is_ready=is_started and r["is_ready"],
         started_at=r["latest_build_finished_at"] if is_started else None,
         first_ready_at=r["ready_at"],

@@ -168,7 +168,8 @@ CREATE TABLE jobs (
     CONSTRAINT job_has_a_worker_while_it_runs CHECK (status NOT IN ('running', 'canceling') OR (worker_id IS NOT NULL AND started_at IS NOT NULL))
 );
 ALTER TABLE template_versions ADD CONSTRAINT version_has_an_import_job FOREIGN KEY (job_id) REFERENCES jobs DEFERRABLE INITIALLY DEFERRED;
-CREATE INDEX jobs_waiting ON jobs (is_system, created_at, id) WHERE status = 'pending';
+CREATE INDEX jobs_waiting ON jobs (is_system, created_at, id) WHERE status = 'pending'; -- for the release before
+CREATE INDEX jobs_waiting_by_kind ON jobs (is_system, (kind = 'template_version_dry_run'), created_at, id) WHERE status = 'pending';
 CREATE INDEX jobs_in_hand ON jobs (heartbeat_at) WHERE status IN ('running', 'canceling');
 CREATE INDEX jobs_by_end ON jobs (provisioner_type, finished_at DESC) WHERE finished_at IS NOT NULL AND started_at IS NOT NULL;
 CREATE INDEX jobs_the_pool_lost ON jobs (template_version_id) WHERE is_system AND status = 'failed';

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import asyncpg
 
-from reconciler.core.checks import InstanceView, WorkerView
+from reconciler.core.checks import InstanceView, ManifestsView, WorkerView
 from reconciler.core.postgres_checks import PostgresView
+from reconciler.store.cipher import MARK
 from reconciler.store.db import Database
 from reconciler.store.queries import load_queries
 
@@ -34,6 +35,13 @@ class SystemViews:
         fields: dict[str, Any] = dict(row)
         fields["schema_version"] = fields["schema_version"] or ""
         return PostgresView(**fields)
+
+    async def get_manifests(self) -> ManifestsView:
+        """How agents' manifests are stored; raises Unavailable."""
+        async with self._database.read() as connection:
+            row = await connection.fetchrow(SQL.get_manifests, MARK)
+            assert row is not None
+        return ManifestsView(are_sealed=row["are_sealed"], plain=row["plain"])
 
     async def list_workers(self, seen_after: datetime) -> tuple[WorkerView, ...]:
         """Provisioners seen since, by name; raises Unavailable."""

@@ -36,13 +36,16 @@ STAGES: Final[Mapping[str, pb.PrebuildStage.ValueType]] = {
 AGENTS_MAX = 64  # of one workspace
 
 
-def encode_job(job: AcquiredJob, *, heartbeat_seconds: float, access_url: str) -> pb.AcquiredJob:
+def encode_job(
+    job: AcquiredJob, *, heartbeat_seconds: float, hung_seconds: float, access_url: str
+) -> pb.AcquiredJob:
     """A job as its worker needs it."""
     message = pb.AcquiredJob(
         ref=pb.JobRef(job_id=str(job.id), attempt=job.attempt),
         provisioner_type=job.provisioner_type,
         traceparent=job.traceparent,
         heartbeat_seconds=heartbeat_seconds,
+        hung_seconds=hung_seconds,
         template_version_id=str(job.template_version_id),
         archive_sha256=job.archive_sha256.hex(),
     )

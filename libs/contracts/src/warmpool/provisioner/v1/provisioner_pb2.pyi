@@ -278,6 +278,7 @@ class AcquiredJob(_message.Message):
     TEMPLATE_IMPORT_FIELD_NUMBER: _builtins.int
     TEMPLATE_DRY_RUN_FIELD_NUMBER: _builtins.int
     WORKSPACE_BUILD_FIELD_NUMBER: _builtins.int
+    HUNG_SECONDS_FIELD_NUMBER: _builtins.int
     provisioner_type: _builtins.str
     """"terraform" or "process"."""
     traceparent: _builtins.str
@@ -288,6 +289,10 @@ class AcquiredJob(_message.Message):
     """Which version's files the job works on."""
     archive_sha256: _builtins.str
     """SHA-256 of those files, for caching, in hex."""
+    hung_seconds: _builtins.float
+    """After a silence of so many seconds the job may be settled without its worker, which must have
+    stopped it by then. 0 if nobody said: 300.
+    """
     @_builtins.property
     def ref(self) -> Global___JobRef:
         """The job and the attempt."""
@@ -316,10 +321,11 @@ class AcquiredJob(_message.Message):
         template_import: Global___TemplateImportJob | None = ...,
         template_dry_run: Global___TemplateDryRunJob | None = ...,
         workspace_build: Global___WorkspaceBuildJob | None = ...,
+        hung_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref", "template_dry_run", b"template_dry_run", "template_import", b"template_import", "work", b"work", "workspace_build", b"workspace_build"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive_sha256", b"archive_sha256", "heartbeat_seconds", b"heartbeat_seconds", "provisioner_type", b"provisioner_type", "ref", b"ref", "template_dry_run", b"template_dry_run", "template_import", b"template_import", "template_version_id", b"template_version_id", "traceparent", b"traceparent", "work", b"work", "workspace_build", b"workspace_build"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive_sha256", b"archive_sha256", "heartbeat_seconds", b"heartbeat_seconds", "hung_seconds", b"hung_seconds", "provisioner_type", b"provisioner_type", "ref", b"ref", "template_dry_run", b"template_dry_run", "template_import", b"template_import", "template_version_id", b"template_version_id", "traceparent", b"traceparent", "work", b"work", "workspace_build", b"workspace_build"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["template_import", "template_dry_run", "workspace_build"]  # noqa: Y015
     _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015

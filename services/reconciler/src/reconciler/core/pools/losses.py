@@ -20,7 +20,7 @@ def count_waves(losses: Iterable[Loss]) -> int:
     """The longest line of losses each of which was created after the one before was lost."""
     waves = 0
     last: datetime | None = None
-    for loss in sorted(losses, key=lambda loss: loss.lost_at):
+    for loss in sorted(losses, key=lambda loss: (loss.lost_at, loss.created_at)):
         if last is None or loss.created_at >= last:
             waves += 1
             last = loss.lost_at

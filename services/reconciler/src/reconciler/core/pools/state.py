@@ -121,26 +121,34 @@ class PresetState:
 
     @cached_property
     def losses(self) -> tuple[Loss, ...]:
-        """Members that were lost young since somebody resumed the pool, this pass' included."""
-        lookback, resumed_at = self.settings.failure_lookback_seconds, self.preset.resumed_at
+        """Members that were lost young since somebody resumed the pool, and those this pass gives
+        up, who may be claimed before they are.
+        """
+        lookback = self.settings.failure_lookback_seconds
         now = (
             Loss(created_at=member.created_at, lost_at=self.now)
             for member in self.census.lost
             if not is_proven(member, lookback)
         )
-        return tuple(
-            loss
-            for loss in (*self.history.losses, *now)
-            if resumed_at is None or loss.lost_at > resumed_at
-        )
+        return self._since_resumed((*self.history.losses, *now))
 
     @property
     def consecutive_loss_count(self) -> int:
-        """Waves of losses since a member last proved that members live."""
+        """Waves of losses that happened since a member last proved that members live."""
+        return self._count_in_a_row(self._since_resumed(self.history.losses))
+
+    @property
+    def impending_loss_count(self) -> int:
+        """The same if what this pass gives up is lost indeed."""
+        return self._count_in_a_row(self.losses)
+
+    def _since_resumed(self, losses: tuple[Loss, ...]) -> tuple[Loss, ...]:
+        resumed_at = self.preset.resumed_at
+        return tuple(each for each in losses if resumed_at is None or each.lost_at > resumed_at)
+
+    def _count_in_a_row(self, losses: tuple[Loss, ...]) -> int:
         proven_at = self.history.last_proven_at
-        return count_waves(
-            loss for loss in self.losses if proven_at is None or loss.lost_at > proven_at
-        )
+        return count_waves(loss for loss in losses if proven_at is None or loss.lost_at > proven_at)
 
     @property
     def setback_count(self) -> int:

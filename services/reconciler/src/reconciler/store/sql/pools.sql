@@ -37,7 +37,8 @@ GROUP BY w.preset_id;
 -- $1 the pool's user, $2 agents seen after this are connected, $3 presets, null for all; those without a preset are always included
 SELECT w.id, w.preset_id, w.latest_template_version_id, w.created_at, w.invalidated_at, w.latest_transition, w.latest_job_status,
        w.latest_build_number, w.latest_build_finished_at, coalesce(a.is_ready, false) AS is_ready, a.ready_at, a.unready_since,
-       coalesce(d.failures, 0) AS delete_failures, d.failed_at AS delete_failed_at
+       coalesce(d.failures, 0) AS delete_failures, d.failed_at AS delete_failed_at,
+       w.latest_job_status = 'pending' AND EXISTS (SELECT FROM jobs WHERE id = w.latest_job_id AND attempt > 0) AS was_picked_up
 FROM workspaces w
 LEFT JOIN LATERAL (
     SELECT bool_and(lifecycle = 'ready' AND last_seen_at IS NOT NULL AND last_seen_at > $2
@@ -66,12 +67,14 @@ SELECT coalesce((SELECT value = 'true'::jsonb FROM settings WHERE name = 'reconc
 
 -- name: load_histories
 -- How creations of active pools ended, if any went wrong: the first build failed, the member was deleted as never ready, or the pool has
--- stopped. A job no worker took, or whose worker was lost, says nothing about the pool. Looks at a pool's newest two thousand.
+-- stopped. A job no worker took says nothing about the pool, and one whose worker was lost neither: a machine that dies stops no healthy
+-- pool. But one that was acquired three times or more and lost them all is likely what ends workers. Looks at a pool's newest two thousand.
 -- $1 failures since then are recent
 WITH troubled AS (
     SELECT w.preset_id
     FROM templates t
-    JOIN jobs j ON j.template_version_id = t.active_version_id AND j.is_system AND j.status = 'failed' AND j.error_reason NOT IN ('NO_PROVISIONER', 'WORKER_LOST')
+    JOIN jobs j ON j.template_version_id = t.active_version_id AND j.is_system AND j.status = 'failed'
+         AND j.error_reason <> 'NO_PROVISIONER' AND (j.error_reason <> 'WORKER_LOST' OR j.attempt >= 3)
     JOIN workspace_builds b ON b.job_id = j.id AND b.number = 1
     JOIN workspaces w ON w.id = b.workspace_id AND w.born_in_pool
     WHERE t.deleted_at IS NULL
@@ -91,7 +94,8 @@ WITH troubled AS (
         SELECT id, created_at FROM workspaces WHERE preset_id = p.id AND born_in_pool ORDER BY created_at DESC LIMIT 2000
     ) w
     JOIN workspace_builds b ON b.workspace_id = w.id AND b.number = 1
-    JOIN jobs j ON j.id = b.job_id AND j.status IN ('failed', 'succeeded') AND j.error_reason NOT IN ('NO_PROVISIONER', 'WORKER_LOST')
+    JOIN jobs j ON j.id = b.job_id AND j.status IN ('failed', 'succeeded')
+         AND j.error_reason <> 'NO_PROVISIONER' AND (j.error_reason <> 'WORKER_LOST' OR j.attempt >= 3)
     LEFT JOIN LATERAL (
         SELECT min(n.created_at) AS created_at FROM workspace_builds n WHERE n.workspace_id = w.id AND n.reason = 'never_ready'
     ) d ON true
@@ -217,10 +221,11 @@ WHERE preset_id = ANY ($1::uuid[]) AND owner_id = $2 AND deleted_at IS NULL AND 
 UPDATE presets SET resumed_at = $2 WHERE id = $1 AND health = 'hard_limited' RETURNING id;
 
 -- name: mark_health
--- Notes that a pool stopped or works again; no row if it was known. An earlier resume says nothing about a new stop.
+-- Notes that a pool stopped or works again; no row if it was known, or if validation has refused the pool meanwhile, which only a new
+-- version ends. An earlier resume says nothing about a new stop.
 -- $1 preset, $2 health, $3 why it stopped
 UPDATE presets SET health = $2, stop_reason = $3, resumed_at = CASE WHEN $2 = 'hard_limited' THEN NULL ELSE resumed_at END
-WHERE id = $1 AND health <> $2 RETURNING id;
+WHERE id = $1 AND health <> $2 AND health <> 'validation_failed' RETURNING id;
 
 -- name: check_creatable
 -- Holds a preset while a prebuild of it is made, one maker at a time; no row if its version is no longer active or its pool has stopped.
@@ -241,14 +246,15 @@ SELECT count(*) FROM workspaces
 WHERE preset_id = $1 AND owner_id = $2 AND born_in_pool AND deleted_at IS NULL AND NOT id = ANY ($3::uuid[]);
 
 -- name: cancel_creations
--- Cancels first builds of the pool that no worker has picked up and removes their workspaces with them, all in one statement.
+-- Cancels first builds of the pool that no worker ever picked up and removes their workspaces with them, all in one statement. One that
+-- was handed back may have made something already, so it is not forgotten here.
 -- $1 workspaces, $2 the pool's user, $3 now
 WITH waiting AS (
     SELECT j.id AS job_id, w.id AS workspace_id
     FROM workspaces w
     JOIN jobs j ON j.id = w.latest_job_id
     WHERE w.id = ANY ($1::uuid[]) AND w.owner_id = $2 AND w.latest_build_number = 1 AND w.latest_transition = 'start'
-      AND j.status = 'pending' AND w.deleted_at IS NULL
+      AND j.status = 'pending' AND j.attempt = 0 AND w.deleted_at IS NULL
     FOR UPDATE OF j, w SKIP LOCKED
 ), cancelled AS (
     UPDATE jobs SET status = 'canceled', finished_at = $3, cancel_requested_at = $3, error = 'the pool no longer needs it'

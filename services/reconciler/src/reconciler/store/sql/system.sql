@@ -13,6 +13,13 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
        inet_server_addr() IS NULL OR inet_server_addr() << '127.0.0.0/8' OR inet_server_addr() = '::1' AS is_local,
        coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS is_encrypted;
 
+-- name: get_manifests
+-- How agents' manifests are stored: whether new ones are encrypted, and how many lie in clear.
+-- $1 how what is encrypted begins
+SELECT EXISTS (SELECT FROM settings WHERE name = 'manifests_are_sealed') AS are_sealed,
+       (SELECT count(*) FROM agents WHERE deleted_at IS NULL
+           AND (manifest <> '{}' OR substring(manifest_sealed FROM 1 FOR octet_length($1::bytea)) <> $1)) AS plain;
+
 -- name: list_workers
 -- Lists the provisioners seen lately.
 -- $1 seen after
