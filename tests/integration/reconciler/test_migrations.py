@@ -214,6 +214,36 @@ async def test_what_an_index_that_failed_left_behind_is_cleared_away(
     assert limits == ["0", "0"]
 
 
+async def test_a_replica_of_the_release_before_that_waits_its_turn_is_let_by(
+    database: DatabaseFactory,
+) -> None:
+    """It waits in a statement, and the making of an index waits for every statement before it."""
+    url, clock = await database(), SettableClock()
+    table = Migration(
+        number=1, phase="pre", name="0001_pre_step", sql="CREATE TABLE step_1 (width integer)"
+    )
+    older, holder = await asyncpg.connect(url), await asyncpg.connect(url)
+    try:
+        async with open_database(url, pool_max=1) as opened, asyncio.TaskGroup() as tasks:
+            await migrate(opened, migrations=[table])
+            transaction = holder.transaction()
+            await transaction.start()
+            await holder.execute("INSERT INTO step_1 VALUES (1)")
+            migrating = tasks.create_task(
+                migrate(opened, migrations=[INDEX], clock=clock, patience=HURRIED)
+            )
+            await eventually(lambda: _is_resting(clock))
+            # GIVEN a step that could not be taken, THEN others have their turn while it rests
+            await older.execute("SELECT pg_advisory_lock($1)", LOCK, timeout=5)
+            await older.execute("SELECT pg_advisory_unlock($1)", LOCK)
+            await transaction.commit()
+            clock.advance(HURRIED.rest_seconds)
+        assert migrating.result() == (INDEX.name,)
+    finally:
+        await older.close()
+        await holder.close()
+
+
 def test_what_stands_outside_a_transaction_can_be_run_again() -> None:
     alone = [step for step in list_migrations() if step.statements]
     assert alone
@@ -225,6 +255,7 @@ def test_what_stands_outside_a_transaction_can_be_run_again() -> None:
             assert create.startswith(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON "), create
 
 
+LOCK = 0x5741_524D_0001  # as every release has it
 LIMITS = ("lock", "statement")
 IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'one_of_each'::regclass"
 

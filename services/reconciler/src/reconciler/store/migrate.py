@@ -103,16 +103,16 @@ async def migrate(
     others hold a table all the time; the steps before are applied then.
     """
     clock = clock or SystemClock()
-    applied: list[str] = []
     async with database.read() as connection:
         await _take_turn(connection, clock)
         try:
             await connection.execute(SQL.ensure_migrations_table)
-            rows = await connection.fetch(SQL.list_applied_migrations)
-            done = {row["number"] for row in rows}
-            for migration in _plan(migrations, done, post=post):
-                await _apply(connection, migration, clock, patience)
-                applied.append(migration.name)
+            done = await _read_applied(connection)
+            applied = [
+                migration.name
+                for migration in _plan(migrations, done, post=post)
+                if await _apply(connection, migration, clock, patience)
+            ]
         finally:
             await connection.execute(SQL.unlock_migrations, _LOCK_KEY)
     return tuple(applied)
@@ -129,13 +129,22 @@ async def _take_turn(connection: Connection, clock: Clock) -> None:
         await clock.sleep(LOOK_SECONDS)
 
 
+async def _read_applied(connection: Connection) -> set[int]:
+    return {row["number"] for row in await connection.fetch(SQL.list_applied_migrations)}
+
+
 async def _apply(
     connection: Connection, migration: Migration, clock: Clock, patience: Patience
-) -> None:
+) -> bool:
+    """Whether it was this replica that applied it. While it rests others have their turn: one of
+    the release before waits for it in a statement, which the making of an index waits for.
+    """
     run = _run_alone if migration.statements else _run_in_transaction
     for attempt in range(1, patience.attempts_max + 1):
+        if migration.number in await _read_applied(connection):
+            return False
         try:
-            return await run(connection, migration, patience)
+            await run(connection, migration, patience)
         except _HELD_UP as error:
             if attempt == patience.attempts_max:
                 raise StartFailed(
@@ -143,7 +152,11 @@ async def _apply(
                     f" {attempt} times ({error}); end long transactions and other changes of the"
                     " schema (see pg_stat_activity), then migrate again"
                 ) from error
+        else:
+            return True
+        await connection.execute(SQL.unlock_migrations, _LOCK_KEY)
         await clock.sleep(patience.rest_seconds)
+        await _take_turn(connection, clock)
     raise AssertionError("the loop returns or raises")
 
 
