@@ -25,9 +25,11 @@ SELECT w.preset_id, count(*) AS total, min(w.created_at) AS oldest_created_at,
 FROM workspaces w
 LEFT JOIN presets p ON p.id = w.preset_id
 LEFT JOIN (
-    SELECT workspace_id, bool_and(lifecycle = 'ready' AND last_seen_at IS NOT NULL AND last_seen_at > $2
-                                  AND (disconnected_at IS NULL OR disconnected_at < last_seen_at)) AS is_ready
-    FROM agents WHERE deleted_at IS NULL GROUP BY workspace_id
+    SELECT g.workspace_id, bool_and(g.lifecycle = 'ready' AND g.last_seen_at IS NOT NULL AND g.last_seen_at > $2
+                                    AND (g.disconnected_at IS NULL OR g.disconnected_at < g.last_seen_at)) AS is_ready
+    FROM agents g JOIN workspaces m ON m.id = g.workspace_id
+    WHERE g.deleted_at IS NULL AND m.owner_id = $1 AND m.born_in_pool AND m.deleted_at IS NULL
+    GROUP BY g.workspace_id
 ) a ON a.workspace_id = w.id
 WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
 GROUP BY w.preset_id;
