@@ -214,8 +214,7 @@ async def test_the_agents_of_peoples_workspaces_cost_a_pass_nothing(world: PoolW
     await world.ready_prebuild()
     explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {SQL.load_totals}"
     (row,) = await world.fetch(explain, SYSTEM_USER_ID, world.clock.now() - TIMEOUT)
-    plans = row["QUERY PLAN"]
-    (top,) = json.loads(plans) if isinstance(plans, str) else plans
+    (top,) = json.loads(str(row["QUERY PLAN"]))
     summed_up = [
         below["Actual Rows"]
         for node in every_node(top["Plan"])
