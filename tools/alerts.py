@@ -282,9 +282,10 @@ ALERTS = (
         name="WarmpoolNotificationsDead",
         page="services",
         severity="warning",
-        for_="10m",
-        expr="max by (channel) (warmpool_notifications_dead) > 0",
-        summary="Notifications by {{ $labels.channel }} could not be sent",
+        for_="1m",
+        expr="sum by (channel)"
+        ' (increase(warmpool_notifications_sent_total{outcome="dead"}[1h])) > 0',
+        summary="In the last hour notifications by {{ $labels.channel }} were given up",
     ),
 )
 

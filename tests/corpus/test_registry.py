@@ -2,7 +2,8 @@
 
 The directory is laid out as the registry's repository is: `registry/NAMESPACE/templates/NAME`, and
 modules beside them. Prints a table, writes bench-results/corpus.json, and fails if any failure is
-the bundled provider's. Which others fail is for a person to read: a stub is no provider.
+the bundled provider's, or if fewer than half live (CORPUS_PASS_MIN, from 0 to 1, is another share).
+Which others fail is for a person to read: a stub is no provider.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.corpus, pytest.mark.terraform, pytest.mark.timeout(360
 
 RESULTS = Path(__file__).parents[2] / "bench-results"
 CHECKOUT = Path(os.environ.get("CORPUS") or "/nowhere").absolute()
+PASS_MIN = float(os.environ.get("CORPUS_PASS_MIN") or 0.5)
 COMMANDS = ("incus", "railway", "sleep")
 """What local-exec provisioners of templates call: stubs of it that say yes at once."""
 
@@ -58,7 +60,7 @@ async def test_templates_of_others_live_from_import_to_delete(tmp_path: Path) ->
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "corpus.json").write_text(json.dumps([as_row(life) for life in lives], indent=2))
     assert [(life.name, life.error) for life in lives if life.blames_coder] == []
-    assert passed
+    assert len(passed) >= PASS_MIN * len(lives)
 
 
 def tell(life: Life) -> None:

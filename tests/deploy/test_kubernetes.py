@@ -30,6 +30,7 @@ OTHERS = {  # kinds of others' controllers, for which no schema is here
     "Certificate": "cert-manager.io/v1",
 }
 BUS_CLOSE_SECONDS = 5.0  # agentgw and reconciler close the bus and their channels in this time
+ENDPOINTS_SECONDS = 5.0  # until every node knows of a change of endpoints
 ENDING_SECONDS = STOP_GRACE_SECONDS + CLEANUP_SECONDS_MAX + BUS_CLOSE_SECONDS + CLOSE_SECONDS_MAX
 
 
@@ -167,6 +168,21 @@ def test_a_pod_has_longer_to_end_than_its_service_needs(
     if service == "agentgw":
         window: float = getattr(typed, "drain_window_seconds")  # noqa: B009 -- of one service only
         assert window <= typed.drain_seconds / 2, "the gateway would shorten it"
+
+
+def test_a_gateway_that_ends_gets_no_new_connections(installation: Installation) -> None:
+    """An agent that it sends away must not come back to it: see externalTrafficPolicy."""
+    service = installation.of_kind("Service")["agentgw"]["spec"]
+    spec = installation.workloads()["agentgw"]["spec"]
+    pause = installation.container("agentgw")["lifecycle"]["preStop"]["sleep"]["seconds"]
+
+    if service["type"] == "LoadBalancer":
+        assert service["externalTrafficPolicy"] == "Cluster"
+    assert service.get("internalTrafficPolicy", "Cluster") == "Cluster"
+    assert not service.get("publishNotReadyAddresses")
+    assert service.get("sessionAffinity", "None") == "None", "it would lead back to the old one"
+    assert pause >= ENDPOINTS_SECONDS
+    assert spec["minReadySeconds"] >= 2 * ENDPOINTS_SECONDS, "the next may end when this is known"
 
 
 @pytest.mark.parametrize("workload", [*SERVICES, "migrate"])
@@ -356,6 +372,10 @@ def test_what_others_controllers_take_is_complete(installation: Installation) ->
             if "secret" in volume
         }
         assert spec["secretName"] in mounted
+        if spec["secretName"] == "warmpool-reconciler-tls":
+            hosts = ("reconciler", "warmpool")  # the headless service, and the one for people
+            names = {f"{host}.warmpool.svc.cluster.local" for host in hosts}
+            assert {*names, "localhost"} <= set(spec["dnsNames"]), "doctor's way in"
     for scaled in installation.of_kind("ScaledObject").values():
         spec = scaled["spec"]
         assert 1 <= spec["minReplicaCount"] < spec["maxReplicaCount"]

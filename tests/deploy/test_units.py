@@ -18,7 +18,8 @@ from svckit.settings_sources import variable_name
 from svckit.telemetry import CLOSE_SECONDS_MAX
 
 ROOT = Path(__file__).resolve().parents[2]
-UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+UNIT_DIR = ROOT / "deploy" / "systemd"
+UNITS = sorted(UNIT_DIR.glob("*.service"))
 SERVICES = ("reconciler", "agentgw", "provisionerd")
 ENDING_SECONDS = STOP_GRACE_SECONDS + CLEANUP_SECONDS_MAX + CLOSE_SECONDS_MAX + 5.0
 HARDENED = {
@@ -46,13 +47,13 @@ INSTALLATION = {  # what a machine's own environment file must say
 Settings = dict[str, type[ServiceSettings]]
 
 
-def _read(unit: Path) -> dict[str, list[str]]:
-    """The [Service] section; a key may occur many times."""
+def _read(unit: Path, wanted: str = "[Service]") -> dict[str, list[str]]:
+    """One section; a key may occur many times."""
     section, found = "", defaultdict[str, list[str]](list)
     for line in unit.read_text(encoding="utf-8").splitlines():
         if line.startswith("["):
             section = line
-        elif section == "[Service]" and line and not line.startswith("#"):
+        elif section == wanted and line and not line.startswith("#"):
             key, separator, value = line.partition("=")
             assert separator, (unit.name, line)
             found[key].append(value)
@@ -60,7 +61,7 @@ def _read(unit: Path) -> dict[str, list[str]]:
 
 
 def _unit(name: str) -> dict[str, list[str]]:
-    return _read(ROOT / "deploy" / "systemd" / f"warmpool-{name}.service")
+    return _read(UNIT_DIR / f"warmpool-{name}.service")
 
 
 def _environment(name: str) -> dict[str, str]:
@@ -110,6 +111,27 @@ def test_a_unit_has_patience_for_the_drain(settings: Settings, name: str) -> Non
     assert unit["ExecStart"] == [f"/opt/warmpool/bin/python -m {name}"]
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_tried_until_what_it_needs_is_there(name: str) -> None:
+    """A reboot may bring Postgres up last: nothing may stand in the way of another try."""
+    unit, service = _read(UNIT_DIR / f"warmpool-{name}.service", "[Unit]"), _unit(name)
+
+    assert unit["StartLimitIntervalSec"] == ["0"]
+    assert (service["Restart"], service["RestartSec"]) == (["always"], ["2"])
+    needs = ("Requires", "Requisite", "BindsTo", "PartOf")
+    assert {key: unit[key] for key in needs if unit[key]} == {}, "such a unit is tried once"
+
+
+def test_the_control_plane_migrates_before_each_start_as_the_migration_alone_does() -> None:
+    service, alone = _unit("reconciler"), _unit("migrate")
+
+    assert service["ExecStartPre"] == alone["ExecStart"]
+    assert service["TimeoutStartSec"] == alone["TimeoutStartSec"], "it may take as long"
+    for key in ("LoadCredential", "Environment"):
+        assert set(alone[key]) <= set(service[key])
+    assert _environment("reconciler")["WARMPOOL_RECONCILER_MIGRATE"] == "false", "it has"
+
+
 def test_ports_of_one_machine_do_not_collide_and_are_those_the_collector_scrapes() -> None:
     ports = [
         value
@@ -126,6 +148,13 @@ def test_ports_of_one_machine_do_not_collide_and_are_those_the_collector_scrapes
 def test_a_provisioner_keeps_its_jobs_in_its_state_directory() -> None:
     [directory] = _unit("provisionerd")["StateDirectory"]
     assert _environment("provisionerd")["WARMPOOL_PROVISIONERD_DATA_DIR"] == f"%S/{directory}"
+
+
+def test_the_page_says_that_a_new_key_wants_a_restart() -> None:
+    """LoadCredential copies at the start: the provisioner reads its key file again in vain."""
+    assert _environment("provisionerd")["WARMPOOL_PROVISIONERD_KEY_FILE"].startswith("%d/")
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    assert "systemctl restart warmpool-provisionerd" in page
 
 
 def test_systemd_takes_the_units(tmp_path: Path) -> None:

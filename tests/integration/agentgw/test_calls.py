@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 
@@ -11,7 +12,10 @@ import grpc.aio
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from agentgw.rpc.control_plane import ControlPlane
 from svckit.auth import hash_token
+from svckit.channel import open_channel
+from svckit.errors import Unavailable
 from svckit.status import RemoteError, read_error
 from testkit.eventually import eventually
 from testkit.gateway_site import CLAIM, DELIVERABLE, OWNER, TOKEN, WORKSPACE, Site
@@ -252,3 +256,15 @@ async def test_failures_pass_with_their_code_but_never_blame_the_agent_for_the_g
     site.backend.fail(code, "as told")
     call = site.agents.GetManifest(agent_pb2.GetManifestRequest(), metadata=AS_AGENT)
     assert (await failure_of(call)).code == expected
+
+
+async def test_a_connection_that_is_closed_under_a_call_is_a_failure_of_the_call() -> None:
+    """Not a cancellation of whoever waits for it, which would end a loop in silence."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        channel = open_channel(f"127.0.0.1:{silent.getsockname()[1]}", token="key")
+        call = asyncio.create_task(ControlPlane(channel).read_manifest(hash_token(TOKEN)))
+        await asyncio.sleep(0)  # it is under way
+        await channel.close()
+        with pytest.raises(Unavailable) as caught:
+            await call
+    assert caught.value.reason == "CONTROL_PLANE_UNREACHABLE"

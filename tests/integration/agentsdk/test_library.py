@@ -43,6 +43,24 @@ def test_every_name_it_offers_is_there() -> None:
     assert [name for name in agentsdk.__all__ if not hasattr(agentsdk, name)] == []
 
 
+async def test_no_proxy_comes_between_on_this_machine(
+    gateway: FakeAgentGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be sent the token in clear."""
+    asked = asyncio.Event()
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        writer.close()
+
+    proxy = await asyncio.start_server(ask, "127.0.0.1", 0)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:{1}".format(*proxy.sockets[0].getsockname()))
+    limits = AgentLimits(call_seconds=5.0)
+    async with proxy, open_gateway(read_settings(environ(gateway), tmp_path), limits) as door:
+        manifest = await door.get_manifest()
+    assert (manifest.workspace_id, asked.is_set()) == ("workspace-1", False)
+
+
 async def test_a_program_waits_for_its_claim_and_acknowledges_it(
     gateway: FakeAgentGateway, tmp_path: Path
 ) -> None:

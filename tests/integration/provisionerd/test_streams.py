@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from pathlib import Path
 
 import grpc
+import grpc.aio
 import pytest
 
 from provisionerd.core.jobs import JobRef
 from provisionerd.core.provisioner import Job, Level
 from provisionerd.store.jobdirs import JobDirs
+from svckit.reloading import RETIRED_MAX, ReloadingChannel
+from svckit.tls import Followed
 from testkit.worker_lab import WorkerLab
 
 pytestmark = pytest.mark.integration
@@ -72,6 +76,47 @@ async def test_it_dials_again_when_asked_and_its_jobs_go_on(lab: WorkerLab) -> N
         call.proceed.set()
         await lab.fake.until(lambda: job.completed)
     assert call.how_ended == "returned"
+
+
+async def test_it_dials_again_when_renewals_have_closed_its_connection(
+    lab: WorkerLab, tmp_path: Path
+) -> None:
+    """The third closes the one that the acquire stream began on, and so does the sixth."""
+    certificate = tmp_path / "roots"
+    certificate.write_text("0")
+    files = Followed((certificate,), grpc.ssl_channel_credentials)
+    channel = ReloadingChannel(files, lambda _: grpc.aio.insecure_channel(lab.fake.address))
+    async with lab.worker(channel=channel):
+        await lab.fake.until(lambda: lab.fake.wants)
+        for renewal in range(2 * (RETIRED_MAX + 1)):
+            renewed = tmp_path / "renewed"
+            renewed.write_text(f"{renewal}")
+            renewed.replace(certificate)
+            assert channel.current
+            streams = 1 + (renewal + 1) // (RETIRED_MAX + 1)
+            await lab.fake.until(lambda: len(lab.fake.wants) == streams)  # noqa: B023 -- awaited here
+        job = lab.fake.post()
+        await lab.fake.until(lambda: job.completed)
+
+
+async def test_a_worker_that_asks_for_nothing_any_more_ends(lab: WorkerLab) -> None:
+    """Whatever the reason: its supervisor starts another one, which asks."""
+
+    async def work() -> None:
+        async with lab.worker() as worker:
+            await lab.fake.until(lambda: lab.fake.wants)
+            (acquiring,) = (
+                task
+                for task in asyncio.all_tasks()
+                if getattr(task.get_coro(), "__qualname__", "") == "WorkerLoop._acquire"
+            )
+            acquiring.cancel()
+            await worker.ended.wait()
+
+    async with asyncio.timeout(10):
+        with pytest.raises(ExceptionGroup) as caught:
+            await work()
+    assert "LoopEnded('no more jobs are asked for" in repr(caught.value)
 
 
 async def test_it_dials_again_when_it_is_refused(lab: WorkerLab) -> None:

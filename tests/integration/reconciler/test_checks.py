@@ -8,9 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from reconciler.core.dryruns import CHECKS_MAX, Findings, decide_dry_runs
+from reconciler.core.dryruns import CHECKS_MAX, WAITING_MAX, Findings, decide_dry_runs
 from reconciler.core.jobs import JobKind
 from reconciler.core.templates import ImportedPrebuilds, ImportedPreset, PresetView, VersionView
+from reconciler.store.jobs import SQL as JOBS
 from svckit.errors import InvalidArgument
 from testkit.clock import EPOCH
 from testkit.office import Office, code_of, refused, serve_office
@@ -144,6 +145,24 @@ async def test_a_failed_check_says_why_and_its_log_is_its_askers(office: Office)
     assert [answer.job_status async for answer in stream] == [JobStatus.JOB_STATUS_FAILED]
 
 
+async def test_a_plan_whose_findings_the_release_before_dropped_is_no_check(
+    office: Office,
+) -> None:
+    await office.world.ready_prebuild()
+    stubs = await office.calling()
+    request = pb.CheckTemplateVersionRequest(template="dev")
+    (check,) = (await stubs.templates.CheckTemplateVersion(request)).checks
+    assert await end(office, Findings(replacements=REPLACED)) == check.job_id
+    # as a replica of 0.1 ends a dry run: it stores no more than that it succeeded
+    await office.world.execute(
+        "UPDATE jobs SET result = result - 'resources' - 'replacements' - 'owner_dependent'"
+        " WHERE kind = 'template_version_dry_run'"
+    )
+    done = await get(office, check.job_id)
+    assert done.job_status == JobStatus.JOB_STATUS_FAILED
+    assert "was not recorded" in done.error
+
+
 @pytest.mark.parametrize(
     ("asked", "reason", "field"),
     [
@@ -204,6 +223,53 @@ async def test_who_may_not_change_templates_may_not_check_them(office: Office) -
         await code_of(stubs.templates.GetTemplateCheck(nobodys)),
     ]
     assert codes == ["PERMISSION_DENIED"] * 2 + ["NOT_FOUND"] * 3
+
+
+async def test_a_build_goes_before_every_check_that_waits(office: Office) -> None:
+    world = office.world
+    await world.ready_prebuild()
+    stubs = await office.calling()
+    request = pb.CheckTemplateVersionRequest(template="dev")
+    for _ in range(3):
+        await stubs.templates.CheckTemplateVersion(request)
+    world.clock.advance(1)
+    assert await world.claim()
+    kinds = [(await world.acquire()).kind for _ in range(4)]
+    assert kinds == [JobKind.BUILD, *[JobKind.DRY_RUN] * 3]
+
+
+async def test_the_next_job_is_found_without_sorting_those_that_wait(office: Office) -> None:
+    async with office.world.database.read() as connection:
+        await connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+        key = await connection.fetchval("SELECT id FROM service_keys LIMIT 1")
+        now = office.world.clock.now()
+        plan = await connection.fetch(
+            f"EXPLAIN {JOBS.acquire_job}", UUID(int=1), ["process"], {"a": "b"}, None, now, key
+        )
+    text = "\n".join(row[0] for row in plan)
+    assert "Index Scan using jobs_waiting_by_kind" in text
+    assert "Sort Key" not in text
+
+
+async def test_so_many_checks_of_an_organization_may_wait_and_no_more(office: Office) -> None:
+    stubs = await office.calling()
+    request = pb.CheckTemplateVersionRequest(template="dev")
+    await stubs.templates.CheckTemplateVersion(request)
+    await office.world.execute(
+        "INSERT INTO jobs SELECT (jsonb_populate_record(j, jsonb_build_object('id',"
+        " gen_random_uuid()))).* FROM jobs j, generate_series(3, $1::int) n"
+        " WHERE j.kind = 'template_version_dry_run'",
+        WAITING_MAX,
+    )
+    await stubs.templates.CheckTemplateVersion(request)  # the last one there is room for
+    error = await refused(stubs.templates.CheckTemplateVersion(request))
+    assert (error.code.name, error.reason, error.field) == (
+        "RESOURCE_EXHAUSTED",
+        "TOO_MANY_CHECKS",
+        "template",
+    )
+    await office.world.acquire()
+    await stubs.templates.CheckTemplateVersion(request)
 
 
 def test_a_template_with_too_many_pools_is_checked_by_name() -> None:

@@ -9,10 +9,15 @@ from uuid import UUID
 import pytest
 
 from reconciler.core.builds import BuiltAgent, BuiltWorkspace
+from reconciler.core.checks import ManifestsView
+from reconciler.loops.leadership import SEALING_LOCK
+from reconciler.loops.sealing import SealingLoop
 from reconciler.store.cipher import StateCipher
 from reconciler.store.gateway import Agents
-from reconciler.store.manifests import Manifests
+from reconciler.store.manifests import Manifests, seal_manifest
+from reconciler.store.system import SystemViews
 from svckit.errors import FailedPrecondition, Unauthenticated
+from svckit.system import SystemEntropy
 from testkit.pool_world import PoolWorld, new_ids, token_hash
 
 pytestmark = pytest.mark.integration
@@ -24,6 +29,11 @@ MANIFEST: dict[str, Any] = {
     "apps": [],
 }
 OLD_WRITES = "UPDATE agents SET manifest = $1"
+
+
+def a_loop(world: PoolWorld, cipher: StateCipher) -> SealingLoop:
+    manifests = Manifests(world.database, cipher)
+    return SealingLoop(world.database, manifests, world.clock, SystemEntropy())
 
 
 async def built(world: PoolWorld) -> UUID:
@@ -91,6 +101,42 @@ async def test_beside_the_release_before_manifests_are_written_where_it_reads_th
     newer = MANIFEST | {"env": {"DB_PASSWORD": "hunter3"}}
     await world.execute(OLD_WRITES, newer)
     assert (await world.agents.get_manifest(token_hash(theirs))).content == newer
+
+
+async def test_what_was_stored_without_a_key_is_encrypted_once_there_is_one(
+    world: PoolWorld,
+) -> None:
+    # GIVEN an installation that was allowed to have no key
+    plainly = StateCipher([])
+    workspace_id = await built(world)
+    await world.execute(
+        "UPDATE agents SET manifest_sealed = $1", seal_manifest(plainly, UUID(int=0), MANIFEST)
+    )
+    await built(world)
+    views = SystemViews(world.database)
+    assert await views.get_manifests() == ManifestsView(are_sealed=True, plain=1)
+    assert await a_loop(world, plainly).run_once() == 0
+    # WHEN it has one, a loop encrypts what lies in clear and nothing else
+    assert await a_loop(world, world.cipher).run_once() == 1
+    assert await a_loop(world, world.cipher).run_once() == 0
+    sealed = [each for _, each in await stored(world)]
+    assert not any(b"hunter2" in (each or b"hunter2") for each in sealed)
+    given = await world.agents.get_manifest(token_hash(workspace_id))
+    assert given.content == MANIFEST
+    assert await views.get_manifests() == ManifestsView(are_sealed=True, plain=0)
+
+
+async def test_one_replica_at_a_time_encrypts_and_needs_no_restart(world: PoolWorld) -> None:
+    await world.execute("DELETE FROM settings WHERE name = 'manifests_are_sealed'")
+    await built(world)
+    views = SystemViews(world.database)
+    assert await views.get_manifests() == ManifestsView(are_sealed=False, plain=1)
+    loop = a_loop(world, world.cipher)
+    assert await loop.run_once() == 0
+    await Manifests(world.database, StateCipher([])).seal_from_now_on(world.clock.now())
+    async with world.database.try_lock(SEALING_LOCK):
+        assert await loop.run_once() == 0
+    assert await loop.run_once() == 1
 
 
 async def test_nothing_is_kept_of_what_an_agent_ran_that_is_no_more(world: PoolWorld) -> None:

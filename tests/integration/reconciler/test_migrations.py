@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Awaitable
 from importlib import resources
 
 import asyncpg
 import pytest
 
 from reconciler.store.db import Database, open_database
-from reconciler.store.migrate import Migration, list_migrations, list_missing, migrate
+from reconciler.store.migrate import Migration, Patience, list_migrations, list_missing, migrate
+from svckit.errors import StartFailed
+from testkit.clock import SettableClock
+from testkit.eventually import eventually
 from testkit.postgres import DatabaseFactory
 
 pytestmark = pytest.mark.integration
@@ -116,3 +121,125 @@ async def test_a_post_step_waits_until_old_code_is_gone(database: DatabaseFactor
         assert await list_missing(opened, migrations=steps) == ()
         after = await migrate(opened, post=True, migrations=steps)
     assert (during, after) == (("0002_pre_step",), ("0003_post_step", "0004_pre_step"))
+
+
+HURRIED = Patience(lock_seconds=0.3, lock_seconds_alone=0.3, attempts_max=2)
+WIDEN = Migration(
+    number=2, phase="pre", name="0002_pre_widen", sql="ALTER TABLE step_1 ADD COLUMN width integer"
+)
+INDEX = Migration(
+    number=2,
+    phase="pre",
+    name="0002_pre_index",
+    sql="""-- no-transaction
+-- One of each.
+DROP INDEX CONCURRENTLY IF EXISTS one_of_each;
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS one_of_each
+    ON step_1 (width);
+""",
+)
+
+
+async def test_a_step_that_waits_lets_others_pass_and_is_tried_again(
+    database: DatabaseFactory,
+) -> None:
+    url, clock = await database(), SettableClock()
+    holder, reader = await asyncpg.connect(url), await asyncpg.connect(url)
+    try:
+        async with open_database(url, pool_max=1) as opened, asyncio.TaskGroup() as tasks:
+            await migrate(opened, migrations=[a_step(1, "pre")])
+            transaction = holder.transaction()
+            await transaction.start()
+            await holder.fetch("SELECT * FROM step_1")
+            migrating = tasks.create_task(
+                migrate(opened, migrations=[WIDEN], clock=clock, patience=HURRIED)
+            )
+            await eventually(lambda: _waits(reader))
+            # GIVEN a step that waits for the holder, a reader waits behind it
+            await reader.fetch("SELECT * FROM step_1", timeout=5)
+            # THEN it was let by while the holder still holds
+            await eventually(lambda: _is_resting(clock))
+            await transaction.commit()
+            clock.advance(HURRIED.rest_seconds)
+        assert migrating.result() == (WIDEN.name,)
+    finally:
+        await holder.close()
+        await reader.close()
+
+
+async def test_a_step_that_never_gets_its_table_says_what_to_do(database: DatabaseFactory) -> None:
+    url, clock = await database(), SettableClock()
+    holder = await asyncpg.connect(url)
+    try:
+        async with open_database(url, pool_max=1) as opened, asyncio.TaskGroup() as tasks:
+            await migrate(opened, migrations=[a_step(1, "pre")])
+            async with holder.transaction():
+                await holder.fetch("SELECT * FROM step_1")
+                migrating = tasks.create_task(
+                    _fail(migrate(opened, migrations=[WIDEN], clock=clock, patience=HURRIED))
+                )
+                await eventually(lambda: _is_resting(clock))
+                clock.advance(HURRIED.rest_seconds)
+                said = await migrating
+            assert await list_missing(opened, migrations=[WIDEN]) == (WIDEN.name,)
+            async with opened.read() as connection:  # and nobody else has its limits
+                assert await connection.fetchval("SHOW lock_timeout") == "0"
+    finally:
+        await holder.close()
+    assert said.startswith("the migration 0002_pre_widen was not applied: others held")
+    assert "2 times (canceling statement due to lock timeout); end long transactions" in said
+
+
+async def test_what_an_index_that_failed_left_behind_is_cleared_away(
+    database: DatabaseFactory,
+) -> None:
+    table = Migration(
+        number=1, phase="pre", name="0001_pre_step", sql="CREATE TABLE step_1 (width integer)"
+    )
+    steps = [table, INDEX]
+    async with open_database(await database(), pool_max=1) as opened:
+        await migrate(opened, migrations=steps[:1])
+        async with opened.read() as connection:
+            await connection.execute("INSERT INTO step_1 VALUES (1), (1)")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await migrate(opened, migrations=steps)
+        async with opened.read() as connection:
+            assert await connection.fetchval(IS_VALID) is False
+            await connection.execute("DELETE FROM step_1")
+
+        assert await migrate(opened, migrations=steps) == (INDEX.name,)
+        async with opened.read() as connection:
+            assert await connection.fetchval(IS_VALID) is True
+            limits = [await connection.fetchval(f"SHOW {each}_timeout") for each in LIMITS]
+    assert limits == ["0", "0"]
+
+
+def test_what_stands_outside_a_transaction_can_be_run_again() -> None:
+    alone = [step for step in list_migrations() if step.statements]
+    assert alone
+    for step in alone:
+        words = [re.sub(r"--.*\n", "", each) for each in step.statements]
+        for drop, create in zip(words[::2], words[1::2], strict=True):
+            name = drop.removeprefix("DROP INDEX CONCURRENTLY IF EXISTS ")
+            assert re.fullmatch(r"\w+", name), drop
+            assert create.startswith(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON "), create
+
+
+LIMITS = ("lock", "statement")
+IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'one_of_each'::regclass"
+
+
+async def _waits(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    assert await connection.fetchval(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'step_1'::regclass"
+    )
+
+
+def _is_resting(clock: SettableClock) -> None:
+    assert clock.sleeping
+
+
+async def _fail(work: Awaitable[object]) -> str:
+    with pytest.raises(StartFailed) as caught:
+        await work
+    return str(caught.value)

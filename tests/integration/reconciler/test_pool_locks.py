@@ -16,10 +16,11 @@ import pytest
 from reconciler.core.pools import DeleteReason
 from reconciler.store.claims import WorkspaceMaker
 from reconciler.store.db import Connection, Database
+from reconciler.store.gateway import Agents, ReinitStep
 from reconciler.store.jobs import JobQueue
 from reconciler.store.pools import Pools
 from testkit.eventually import eventually
-from testkit.pool_world import AGENT_TIMEOUT, PoolWorld, new_ids
+from testkit.pool_world import AGENT_TIMEOUT, PoolWorld, new_ids, token_hash
 
 pytestmark = pytest.mark.integration
 
@@ -210,6 +211,34 @@ async def test_a_creation_waits_for_the_end_of_its_version_and_makes_nothing(
     async with sides.first(sides.held.transact(finish)):
         assert await sides.second_that_waits(create) is None
     assert await world.fetch("SELECT id FROM workspaces") == []
+
+
+async def test_a_claim_is_applied_once_both_agents_say_so_at_the_same_moment(
+    world: PoolWorld, sides: Sides
+) -> None:
+    """Each has said it through a gateway of its own, before the other's word was committed."""
+    workspace_id = await world.own_workspace()
+    await world.execute(
+        "INSERT INTO agents (id, workspace_id, name, token_hash, manifest, created_at)"
+        " SELECT $2, workspace_id, 'second', $3, manifest, created_at FROM agents"
+        " WHERE workspace_id = $1",
+        workspace_id,
+        uuid4(),
+        b"s" * 32,
+    )
+    (claim,) = await world.fetch("SELECT id FROM claims")
+    claim_id = claim["id"]
+    assert isinstance(claim_id, UUID)
+
+    def applied(token: bytes) -> list[ReinitStep]:
+        return [ReinitStep(token_hash=token, claim_id=claim_id, step="applied", error="")]
+
+    held_agents = Agents(sides.held, world.cipher, agent_timeout=AGENT_TIMEOUT)
+    first = held_agents.record_reinits(applied(token_hash(workspace_id)), world.clock.now())
+    async with sides.first(first):
+        second = world.agents.record_reinits(applied(b"s" * 32), world.clock.now())
+        _, (moved,) = await sides.second_that_waits(second)
+    assert moved.applied_at == world.clock.now()
 
 
 async def test_the_pool_joins_an_organization_once_however_many_try(world: PoolWorld) -> None:

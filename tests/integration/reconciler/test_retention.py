@@ -30,6 +30,15 @@ FROM generate_series(0, 9) day;
 INSERT INTO audit_log (id, happened_at, action, target_kind, target_id)
 SELECT gen_random_uuid(), '{epoch}'::timestamptz - least(day, 9) * interval '1 day', 'a', 'k', 't'
 FROM generate_series(0, 8 + {copies}) day;
+INSERT INTO notification_deliveries (id, notification_id, channel, recipient_id, status, due_at,
+    created_at, finished_at, read_at)
+SELECT gen_random_uuid(), gen_random_uuid(), channel,
+    CASE WHEN channel <> 'webhook' THEN gen_random_uuid() END, status, at, at,
+    CASE WHEN status <> 'pending' THEN at END, CASE WHEN is_read THEN at + interval '1 day' END
+FROM generate_series(0, 1) day,
+    LATERAL (SELECT '{epoch}'::timestamptz - 9 * day * interval '1 day' AS at) moment,
+    (VALUES ('email', 'sent', false), ('webhook', 'dead', false), ('email', 'pending', false),
+        ('inbox', 'sent', false), ('inbox', 'sent', true)) AS kinds (channel, status, is_read);
 """
 
 
@@ -56,7 +65,38 @@ async def test_each_kind_is_kept_for_as_long_as_was_asked_for(migrated_database:
     ).run_once()
 
     assert removed == {"job_logs": 7, "audit_log": 3}
-    assert await count(migrated_database) == {"job_logs": 3, "agent_logs": 10, "audit_log": 7}
+    assert await count(migrated_database) == {
+        "job_logs": 3,
+        "agent_logs": 10,
+        "audit_log": 7,
+        "notification_deliveries": 10,
+    }
+
+
+async def test_notifications_go_once_they_are_over_and_not_unread(
+    migrated_database: Database,
+) -> None:
+    await fill(migrated_database)
+    clock = SettableClock(EPOCH)
+    assert await a_loop(migrated_database, clock, notification_deliveries=8).run_once() == {
+        "notification_deliveries": 2
+    }  # what was read eight days ago is not older than that
+    clock.advance(1)
+    await a_loop(migrated_database, clock, notification_deliveries=8).run_once()
+    async with migrated_database.read() as connection:
+        rows = await connection.fetch(
+            "SELECT channel, status, read_at IS NOT NULL AS is_read FROM notification_deliveries"
+            " WHERE created_at < $1 ORDER BY channel",
+            EPOCH,
+        )
+        new = await connection.fetchval(
+            "SELECT count(*) FROM notification_deliveries WHERE created_at = $1", EPOCH
+        )
+    assert [tuple(row) for row in rows] == [
+        ("email", "pending", False),
+        ("inbox", "sent", False),
+    ]
+    assert new == 5
 
 
 async def test_nothing_goes_by_itself(migrated_database: Database) -> None:

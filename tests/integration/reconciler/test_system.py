@@ -63,9 +63,21 @@ async def a_probe() -> Check:
     return Check(name="nats", is_ok=False, message="not connected", fix="start it")
 
 
-async def report(database: Database, clock: Clock, kind: str, **fields: Any) -> None:
+async def report(
+    database: Database, clock: Clock, kind: str, *, key: int = 1, **fields: Any
+) -> None:
     """A service tells of itself."""
-    current_principal.set(ServicePrincipal(kind=kind, key_id=UUID(int=1)))
+    async with database.read() as connection:
+        await connection.execute(
+            "INSERT INTO service_keys (id, kind, name, key_hash, created_at)"
+            " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING",
+            UUID(int=key),
+            kind,
+            f"key {key}",
+            hash_token(f"key {key}"),
+            EPOCH,
+        )
+    current_principal.set(ServicePrincipal(kind=kind, key_id=UUID(int=key)))
     servicer = InstanceServicer(SystemViews(database), clock)
     await servicer.ReportInstance(instance_pb2.ReportInstanceRequest(**fields), None)
 
@@ -189,6 +201,44 @@ async def test_what_services_say_of_themselves_is_told_until_they_fall_silent(
         ),
     } <= found
     assert list(later.instances) == []
+
+
+async def test_a_key_tells_of_its_own_processes_alone(migrated_database: Database) -> None:
+    clock, edge = SettableClock(EPOCH), str(UUID(int=7))
+    for key, name in ((1, "edge"), (2, "forged")):
+        await report(migrated_database, clock, "gateway", key=key, instance_id=edge, name=name)
+
+    found = await SystemViews(migrated_database).list_instances(EPOCH - timedelta(days=1))
+
+    assert [(each.id, each.name) for each in found] == [
+        (UUID(edge), "edge"),
+        (UUID(edge), "forged"),
+    ]
+
+
+async def test_a_key_has_so_many_processes_and_no_more(migrated_database: Database) -> None:
+    clock, views = SettableClock(EPOCH), SystemViews(migrated_database)
+    await report(migrated_database, clock, "gateway", key=2, instance_id=str(UUID(int=1)), name="a")
+    await report(migrated_database, clock, "gateway", instance_id=str(UUID(int=2)), name="first")
+    async with migrated_database.read() as connection:  # and 999 more, a little later
+        await connection.execute(
+            "INSERT INTO instances (id, service_key_id, service, name, version,"
+            " clock_skew_seconds, problems, programs, last_seen_at)"
+            " SELECT gen_random_uuid(), $1, 'gateway', 'other', '', 0, '{}', '{}', $2"
+            " FROM generate_series(1, 999)",
+            UUID(int=1),
+            EPOCH + timedelta(seconds=1),
+        )
+    clock.advance(2)
+    await report(migrated_database, clock, "gateway", instance_id=str(UUID(int=3)), name="last")
+
+    async with migrated_database.read() as connection:
+        rows = await connection.fetch(
+            "SELECT name, count(*)::int FROM instances GROUP BY name ORDER BY name"
+        )
+    assert [tuple(row) for row in rows] == [("a", 1), ("last", 1), ("other", 999)]
+    # AND a list is no longer than that
+    assert len(await views.list_instances(EPOCH - timedelta(days=1))) == 1_000
 
 
 async def test_nobody_but_a_service_reports_and_none_at_length(migrated_database: Database) -> None:

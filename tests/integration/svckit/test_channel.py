@@ -45,6 +45,30 @@ async def test_a_token_that_changes_is_asked_for_at_each_call(start: Start) -> N
     assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
+async def test_no_proxy_comes_between_on_this_machine(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be sent the token in clear. What goes to another machine uses it as ever."""
+    asked = asyncio.Event()
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        writer.close()
+
+    proxy = await asyncio.start_server(ask, "127.0.0.1", 0)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:{1}".format(*proxy.sockets[0].getsockname()))
+    _, port = await start()
+    async with proxy:
+        await SystemServiceStub(connect(port)).GetSystem(
+            system_pb2.GetSystemRequest(), timeout=WAIT_SECONDS
+        )
+        assert not asked.is_set()
+        async with open_channel("http://pool.test:1", token=None) as elsewhere:
+            elsewhere.get_state(try_to_connect=True)
+            async with asyncio.timeout(WAIT_SECONDS):
+                await asked.wait()
+
+
 async def test_a_call_may_bring_its_own_token(start: Start, connect: Connect) -> None:
     _, port = await start(unary=principal)
 

@@ -12,8 +12,10 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2
 
+from svckit.cancellation import is_asked_to_end
 from svckit.channel import ClientTls, open_channel
 from svckit.errors import StartFailed
+from svckit.reloading import RETIRED_MAX
 from svckit.server import GrpcServer, TlsSettings
 from testkit.certificates import make_identity
 from warmpool.control.v1 import pools_pb2, system_pb2
@@ -144,27 +146,36 @@ async def test_a_client_that_runs_takes_new_roots_and_a_new_certificate_of_its_o
     assert seen == [f"spiffe://test/{renewal}" for renewal in range(5)]
 
 
-async def test_a_stream_that_is_open_outlives_the_renewal(
+async def test_a_stream_that_is_open_outlives_renewals_and_not_too_many_of_them(
     start: Start, connect: Connect, tmp_path: Path
 ) -> None:
-    server, answered = make_identity(tmp_path, "server"), asyncio.Event()
+    """Its reader hears of its end as of a call that was cancelled, though nobody cancelled it."""
+    server, answered = make_identity(tmp_path, "server"), asyncio.Queue[str]()
 
     async def tick(request: Any, context: Any) -> AsyncGenerator[Any]:
         yield pools_pb2.WatchPoolsResponse()
-        await answered.wait()
-        yield pools_pb2.WatchPoolsResponse(pools=[pools_pb2.Pool(last_error="still here")])
+        while True:
+            word = await answered.get()
+            yield pools_pb2.WatchPoolsResponse(pools=[pools_pb2.Pool(last_error=word)])
 
     _, port = await start(stream=tick, tls=TlsSettings(server.cert_file, server.key_file))
     channel = connect(port, tls=ClientTls(ca_file=server.cert_file))
-    stream = PoolServiceStub(channel).WatchPools(pools_pb2.WatchPoolsRequest(), timeout=20)
+    stream = PoolServiceStub(channel).WatchPools(pools_pb2.WatchPoolsRequest(), timeout=30)
     messages = aiter(stream)
     await anext(messages)
 
-    make_identity(tmp_path, "server")
-    assert await answers(channel)
-    answered.set()
+    for renewal in range(RETIRED_MAX):
+        make_identity(tmp_path, "server")
+        assert await answers(channel)
+        answered.put_nowait(f"{renewal}")
+        assert (await anext(messages)).pools[0].last_error == f"{renewal}"
 
-    assert (await anext(messages)).pools[0].last_error == "still here"
+    for _ in range(2):
+        make_identity(tmp_path, "server")
+        assert await answers(channel)
+    with pytest.raises(asyncio.CancelledError):
+        await anext(messages)
+    assert not is_asked_to_end()
 
 
 async def test_health_is_answered_without_tls_where_nothing_else_is(

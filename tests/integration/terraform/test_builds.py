@@ -220,7 +220,7 @@ resource "terraform_data" "second" {{
     )
     with pytest.raises(ProvisionError) as caught:
         await lab.build()
-    assert caught.value.message.splitlines()[0].startswith("main.tf:20: local-exec provisioner")
+    assert caught.value.message.splitlines()[0].startswith("main.tf:20: terraform_data.second: ")
     assert not caught.value.retryable
     assert resources_kept(lab) == ["terraform_data.first", "terraform_data.second"]
     assert marker.exists()

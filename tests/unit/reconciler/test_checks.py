@@ -11,8 +11,10 @@ import pytest
 from reconciler.core.checks import (
     Check,
     InstanceView,
+    ManifestsView,
     WorkerView,
     check_instances,
+    check_manifests,
     check_provisioners,
     check_versions,
 )
@@ -150,6 +152,12 @@ def test_what_runs_is_within_one_release(versions: tuple[str, ...], is_ok: bool)
     assert check_versions("1.4.2", [an_instance(version=v) for v in versions]).is_ok == is_ok
 
 
+@pytest.mark.parametrize(("own", "other"), [("0.2.0", "0.1.0"), ("0.1.0", "0.2.0")])
+def test_this_release_and_the_one_before_run_together(own: str, other: str) -> None:
+    instances = [an_instance(version=version) for version in (own, other, f"{other}+previous")]
+    assert check_versions(own, instances).is_ok
+
+
 def test_a_stranger_is_named() -> None:
     check = check_versions("1.4.2", [an_instance(version="1.6.0"), an_instance()])
 
@@ -199,3 +207,25 @@ def test_provisioners_are_counted_by_type() -> None:
     assert check_provisioners(workers) == Check(
         name="provisioners", is_ok=True, message="2 connected: 1 × process, 2 × terraform"
     )
+
+
+@pytest.mark.parametrize(
+    ("are_sealed", "plain", "others", "fix"),
+    [
+        (True, 0, [], None),
+        (True, 0, ["1.3.0"], None),
+        (True, 2, [], "set state_key_file"),
+        (False, 0, ["1.4.0"], "`python -m reconciler migrate --post`"),
+        (False, 2, [], "`python -m reconciler migrate --post`"),
+        (False, 2, ["1.4.2", "1.3.9"], None),  # in the middle of an upgrade it is as it should be
+    ],
+)
+def test_secrets_that_lie_in_clear_are_a_warning(
+    are_sealed: bool, plain: int, others: list[str], fix: str | None
+) -> None:
+    view = ManifestsView(are_sealed=are_sealed, plain=plain)
+    checks = check_manifests("1.4.2", view, [an_instance(version=each) for each in others])
+    assert [(check.name, check.is_ok, check.is_warning) for check in checks] == (
+        [] if fix is None else [("secrets", True, True)]
+    )
+    assert all(fix is not None and fix in check.fix for check in checks)

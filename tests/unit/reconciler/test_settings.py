@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from reconciler.core.notifications.retries import retry_delay
+from reconciler.loops.notifications import SendSettings
+from reconciler.wiring.app import read_send_settings
 from reconciler.wiring.settings import ReconcilerSettings
 from svckit.errors import StartFailed
 from svckit.settings import load_settings
@@ -41,3 +45,19 @@ def test_agents_are_not_sent_where_they_would_refuse_to_go(
     )
     assert settings("--agent-url=https://gateway.test").agent_url == "https://gateway.test"
     assert settings("--agent-url=http://gateway.test", "--allow-plaintext").allow_plaintext
+
+
+def test_a_receiver_may_be_away_for_a_day() -> None:
+    sending = read_send_settings(settings())
+    assert sending == SendSettings()
+    shortest, longest = (
+        sum(
+            (
+                retry_delay(attempt, first_delay_seconds=sending.first_delay_seconds, dice=dice)
+                for attempt in range(1, sending.attempts_max)
+            ),
+            timedelta(),
+        )
+        for dice in (0.0, 1.0)
+    )
+    assert timedelta(days=1) < shortest < longest < timedelta(days=2, hours=4)

@@ -52,6 +52,21 @@ async def test_a_loop_that_returns_cancels_the_body_and_is_named() -> None:
     assert (type(failure), str(failure)) == (LoopEnded, "the loop short returned by itself")
 
 
+async def test_a_loop_that_a_cancellation_of_nobodys_ends_is_named() -> None:
+    """As a call raises it whose channel was closed."""
+
+    async def loses_its_call() -> None:
+        call = asyncio.get_running_loop().create_future()
+        call.cancel()
+        await call
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await live_forever_with(lost=loses_its_call)
+
+    [failure] = caught.value.exceptions
+    assert repr(failure) == "LoopEnded('the loop lost was cancelled by nobody')"
+
+
 async def test_a_loop_may_return_once_the_service_stops() -> None:
     async with RunGroup() as group:
 

@@ -22,7 +22,7 @@ import grpc.aio
 
 from agentsdk.errors import SettingsInvalid
 from agentsdk.limits import AgentLimits
-from agentsdk.settings import AgentSettings
+from agentsdk.settings import AgentSettings, is_loopback
 from warmpool.agent.v1.agent_pb2_grpc import AgentServiceStub
 
 __all__ = ["Connection", "open_connection"]
@@ -132,6 +132,8 @@ def open_connection(settings: AgentSettings, limits: AgentLimits) -> Connection:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"{host}:{settings.port}"
     options = (*_OPTIONS, *_keepalive_options(limits))
+    if is_loopback(settings.host):  # `http_proxy` would lead it, and the token, away
+        options = (*options, ("grpc.enable_http_proxy", 0))
     if not settings.is_secure:
         return Connection(lambda: grpc.aio.insecure_channel(address, options=options))
     files = [each for each in (settings.ca_file, settings.cert_file, settings.key_file) if each]

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from agentsdk.errors import SettingsInvalid
 
-__all__ = ["AgentSettings", "Token", "read_settings"]
+__all__ = ["AgentSettings", "Token", "is_loopback", "read_settings"]
 
 _SHUTDOWN_SECONDS = 8.0  # below the ten seconds most supervisors grant
 _SECRETS = frozenset(
@@ -129,7 +129,7 @@ def _read_url(environ: Mapping[str, str]) -> tuple[str, int, bool]:
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
         raise SettingsInvalid(name, f"{url!r} holds more than an address", allowed)
     is_secure = parts.scheme == "https"
-    if not (is_secure or _is_loopback(parts.hostname) or _allows_plaintext(environ)):
+    if not (is_secure or is_loopback(parts.hostname) or _allows_plaintext(environ)):
         raise SettingsInvalid(
             name,
             f"{url!r} would carry the agent's token over the network in clear",
@@ -139,7 +139,7 @@ def _read_url(environ: Mapping[str, str]) -> tuple[str, int, bool]:
     return parts.hostname, port or (443 if is_secure else 80), is_secure
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether what goes there stays on this machine."""
     if host == "localhost":
         return True

@@ -91,6 +91,10 @@ def open_channel(
     options: list[tuple[str, int | str]] = list(_OPTIONS)
     if spread or repeatable:
         options.append(("grpc.service_config", _service_config(spread, repeatable)))
+    if _stays_here(target):
+        options.append(
+            ("grpc.enable_http_proxy", 0)
+        )  # or `http_proxy` would lead it, and the token, away
     take_token = (lambda: token) if isinstance(token, str) else token
     interceptors = client_interceptors(take_token, unary_seconds_max)
     if not encrypted:

@@ -15,6 +15,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2
 
 from svckit.addresses import parse_listen
+from svckit.cancellation import is_asked_to_end
 from svckit.errors import StartFailed
 
 __all__ = ["SERVICE_NAME", "Health", "health_probe", "serve_probes"]
@@ -105,6 +106,10 @@ def health_probe(channel: grpc.aio.Channel, seconds: float = 3.0) -> Callable[[]
             answer = await check(_Request(), timeout=seconds)
         except grpc.aio.AioRpcError as error:
             return f"{error.code().name}: {error.details()}"
+        except asyncio.CancelledError:
+            if is_asked_to_end():
+                raise
+            return "CANCELLED: the connection was closed"
         return "" if answer.status == _Response.SERVING else "answers that it does not serve"
 
     return probe

@@ -6,6 +6,7 @@ told later, or never.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from uuid import UUID
@@ -13,6 +14,7 @@ from uuid import UUID
 import grpc
 import grpc.aio
 
+from svckit.cancellation import is_asked_to_end
 from svckit.log import get_logger
 from svckit.readiness import Readiness
 from svckit.system import Clock
@@ -72,5 +74,9 @@ class InstanceReporter:
             await self._stub.ReportInstance(request, timeout=_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
             _log.debug("The control plane was not told of us.", action="report", error=error)
+            return False
+        except asyncio.CancelledError:
+            if is_asked_to_end():
+                raise
             return False
         return True

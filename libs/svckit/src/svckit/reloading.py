@@ -2,7 +2,8 @@
 
 gRPC's own credentials for clients are fixed for a channel's life. So this one holds a channel, and
 opens another when the files are others. Calls under way stay on the former, which is closed a few
-renewals later, or with this one.
+renewals later, or with this one: a stream that is still open then is cancelled, see
+`svckit.cancellation`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from svckit.tls import Followed
 
 __all__ = ["ReloadingChannel"]
 
-RETIRED_MAX = 2  # renewals are hours apart; no call of ours lives through three
+RETIRED_MAX = 2  # renewals are hours apart: only a stream lives through three, and is opened anew
 
 _Opener = Callable[[grpc.ChannelCredentials], grpc.aio.Channel]
 _Callable = Callable[..., Any]

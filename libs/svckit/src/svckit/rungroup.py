@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar, cast
 
+from svckit.cancellation import is_asked_to_end
 from svckit.errors import StartFailed
 from svckit.log import get_logger, setup_logging
 from svckit.readiness import Readiness
@@ -73,6 +74,11 @@ class RunGroup:
     async def _guard(self, name: str, loop: _Loop) -> None:
         try:
             await loop()
+        except asyncio.CancelledError as error:
+            if is_asked_to_end():
+                raise
+            _log.error("A loop was cancelled by nobody.", action="run", name=name)
+            raise LoopEnded(f"the loop {name} was cancelled by nobody") from error
         except Exception as error:
             _log.error("A loop failed.", action="run", name=name, error=error)
             raise

@@ -78,6 +78,10 @@ class NoticeDesk:
             if isinstance(point, NumberDataPoint)
         }
 
+    def counted(self) -> dict[tuple[str, ...], int | float]:
+        """Those that are not zero."""
+        return {name: value for name, value in self.figures().items() if value}
+
     async def plan(self) -> int:
         """Plans what there is."""
         return await self.planner().run_once()

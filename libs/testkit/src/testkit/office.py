@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,8 @@ from uuid import UUID
 import grpc
 
 from bus.memory import MemoryBus
+from reconciler.core.notifications.fanout import Target
+from reconciler.core.notifications.kinds import Channel
 from reconciler.core.pools import PoolSettings
 from reconciler.loops.hints import BusHints
 from reconciler.rpc.authorizer import TokenAuthorizer
@@ -187,8 +189,10 @@ async def code_of(call: Awaitable[object]) -> str:
 
 
 @asynccontextmanager
-async def serve_office(world: PoolWorld) -> AsyncGenerator[Office]:
-    """The API on a port of this machine."""
+async def serve_office(
+    world: PoolWorld, targets: Sequence[Target] = (Target(channel=Channel.EMAIL),)
+) -> AsyncGenerator[Office]:
+    """The API on a port of this machine, of an installation with these sinks."""
     new_id = Ids()
     await ensure_bootstrap(
         world.database, hash_token(OWNER_TOKEN), None, None, world.clock.now(), new_id
@@ -208,7 +212,7 @@ async def serve_office(world: PoolWorld) -> AsyncGenerator[Office]:
     )
     authorizer = TokenAuthorizer(Identities(world.database), clock)
     people = PeopleServicer(world.database, clock, new_id, new_token, authorizer.forget)
-    inboxes = NotificationServicer(world.database, clock, new_id)
+    inboxes = NotificationServicer(world.database, clock, new_id, targets)
     templates = TemplateServicer(world.database, hints, clock, new_id)
     workspaces = LivingWorkspaceServicer(
         creation,

@@ -28,6 +28,9 @@ class MailServer:
     host: str = "127.0.0.1"
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list[EmailMessage])
+    """Those it took."""
+    arrived_ids: list[str] = field(default_factory=list[str])
+    """The Message-ID of each that came, whatever became of it."""
     recipients: list[str] = field(default_factory=list[str])
     answers: deque[str] = field(default_factory=deque[str])
     password: str = ""
@@ -46,14 +49,15 @@ class MailServer:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """A mail."""
+        assert isinstance(envelope.content, bytes)
+        mail = message_from_bytes(envelope.content.replace(b"\r\n", b"\n"), policy=email_policy)
+        assert isinstance(mail, EmailMessage)
+        self.arrived_ids.append(str(mail["Message-ID"]))
         self.arrived.set()
         if self.held is not None:
             await self.held.wait()
         if self.answers:
             return self.answers.popleft()
-        assert isinstance(envelope.content, bytes)
-        mail = message_from_bytes(envelope.content.replace(b"\r\n", b"\n"), policy=email_policy)
-        assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
         self.recipients += envelope.rcpt_tos
         return "250 OK"

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import grpc.aio
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 
@@ -82,11 +83,16 @@ class WorkerLab:
 
     @asynccontextmanager
     async def worker(
-        self, *, slots: int = 2, drain_seconds: float = 20.0, name: str = "w"
+        self,
+        *,
+        slots: int = 2,
+        drain_seconds: float = 20.0,
+        name: str = "w",
+        channel: grpc.aio.Channel | None = None,
     ) -> AsyncGenerator[RunningWorker]:
         """A worker that runs until the block is left, and is then asked to stop."""
         running = RunningWorker()
-        channel = open_channel(self.fake.address, token="key")
+        channel = channel or open_channel(self.fake.address, token="key")
         provider = MeterProvider([self.reader])
         loop = build_worker(
             WorkerPlan(

@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from reconciler.core.notifications.kinds import Kind, MailTls
+from reconciler.sinks.chat import ChatSink
 from reconciler.sinks.mail import MailSettings, MailSink
 from testkit.notice_desk import NoticeDesk
 from testkit.office import Office, code_of, refused, serve_office
-from testkit.postbox import MailServer
+from testkit.postbox import HookServer, MailServer
 from warmpool.control.v1 import notifications_pb2 as pb
+from warmpool.control.v1 import workspaces_pb2
 
 pytestmark = pytest.mark.integration
 
@@ -21,6 +23,17 @@ async def office(desk: NoticeDesk) -> AsyncGenerator[Office]:
     """The API over the same database."""
     async with serve_office(desk.world) as office:
         yield office
+
+
+def mail_to(server: MailServer) -> MailSink:
+    settings = MailSettings(
+        host="127.0.0.1", port=server.port, sender="warmpool@example.org", tls=MailTls.NONE
+    )
+    return MailSink(settings)
+
+
+def url_of(hook: HookServer) -> str:
+    return f"json://127.0.0.1:{hook.port}/hook"
 
 
 async def happen(desk: NoticeDesk, count: int) -> None:
@@ -66,10 +79,7 @@ async def test_an_inbox_is_read_page_by_page_and_is_nobody_elses(
 async def test_what_somebody_chose_decides_what_they_get(
     desk: NoticeDesk, office: Office, mail: MailServer
 ) -> None:
-    settings = MailSettings(
-        host="127.0.0.1", port=mail.port, sender="warmpool@example.org", tls=MailTls.NONE
-    )
-    desk.sinks = (MailSink(settings),)
+    desk.sinks = (mail_to(mail),)
     grace = (await office.join("grace", "template-admin")).notifications
     await happen(desk, 1)
     assert await desk.send() == 0  # no address
@@ -90,9 +100,9 @@ async def test_what_somebody_chose_decides_what_they_get(
     assert (shown.email, shown.preferences) == ("grace@example.org", answer.preferences)
     # AND it is known who changed what, once
     await grace.SetPreference(pb.SetPreferenceRequest(channel="email", on=False))
-    deeds = await office.audit("user.set_email", "notification.set_preference")
+    deeds = await office.audit("notification.set_address", "notification.set_preference")
     assert [(deed["actor"], deed["action"], deed["details"]) for deed in deeds] == [
-        ("grace", "user.set_email", {"username": "grace", "email": "grace@example.org"}),
+        ("grace", "notification.set_address", {"username": "grace", "email": "grace@example.org"}),
         (
             "grace",
             "notification.set_preference",
@@ -104,6 +114,34 @@ async def test_what_somebody_chose_decides_what_they_get(
             {"username": "grace", "kinds": sorted(Kind), "channel": "email", "on": False},
         ),
     ]
+
+
+async def test_where_mail_goes_is_not_what_templates_see(
+    desk: NoticeDesk, office: Office, mail: MailServer
+) -> None:
+    settings = MailSettings(
+        host="127.0.0.1", port=mail.port, sender="warmpool@example.org", tls=MailTls.NONE
+    )
+    desk.sinks = (MailSink(settings),)
+    grace = await office.join("grace", "template-admin")
+    await desk.world.execute("UPDATE users SET email = 'g@work.test' WHERE username = 'grace'")
+    address = "somebody-else@example.org"
+    await grace.notifications.SetAddress(pb.SetAddressRequest(email=address))
+
+    await grace.workspaces.CreateWorkspace(
+        workspaces_pb2.CreateWorkspaceRequest(template="dev", preset="standard")
+    )
+    job = await desk.world.acquire()
+    await happen(desk, 1)
+    await desk.send()
+
+    assert job.build is not None
+    assert (job.build.username, job.build.email) == ("grace", "g@work.test")
+    assert mail.recipients == [address]
+    # AND without one of their own it is the account's again
+    await grace.notifications.SetAddress(pb.SetAddressRequest())
+    shown = await grace.notifications.GetPreferences(pb.GetPreferencesRequest())
+    assert shown.email == "g@work.test"
 
 
 async def test_owners_choose_for_others_and_others_do_not(office: Office) -> None:
@@ -165,10 +203,7 @@ async def test_a_page_token_without_a_time_zone_is_one_of_utc(office: Office) ->
 async def test_a_dead_letter_is_seen_and_goes_out_when_somebody_asks_for_it(
     desk: NoticeDesk, office: Office, mail: MailServer
 ) -> None:
-    settings = MailSettings(
-        host="127.0.0.1", port=mail.port, sender="warmpool@example.org", tls=MailTls.NONE
-    )
-    desk.sinks = (MailSink(settings),)
+    desk.sinks = (mail_to(mail),)
     owner = (await office.calling()).notifications
     await desk.hire("grace", "owner", email="grace@example.org")
     await happen(desk, 2)
@@ -191,3 +226,54 @@ async def test_a_dead_letter_is_seen_and_goes_out_when_somebody_asks_for_it(
     assert {str(each["Message-ID"]) for each in mail.mails} >= {f"<{letter.id}@example.org>"}
     assert (await owner.RetryDeliveries(pb.RetryDeliveriesRequest(all=True))).count == 0
     assert [deed["details"] for deed in await office.audit("notification.retry")] == [{"count": 1}]
+
+
+async def test_what_was_for_a_sink_that_is_gone_is_buried_and_goes_to_the_one_there_is(
+    desk: NoticeDesk, hook: HookServer, mail: MailServer
+) -> None:
+    old, new = ChatSink(f"json://127.0.0.1:{hook.port}/old"), ChatSink(url_of(hook))
+    desk.sinks = (old, mail_to(mail))
+    await desk.hire("grace", "owner", email="grace@example.org")
+    await happen(desk, 1)
+    # WHEN its URL is changed, while mail waits as well, and no mail is sent any more
+    desk.sinks = (new,)
+    planner = desk.planner()
+    await planner.run_once()
+    desk.world.clock.advance(3600)
+    await planner.run_once()
+    assert [row[1] for row in await desk.rows()] == ["pending", "pending"]  # it may come back
+    desk.world.clock.advance(61)
+    await planner.run_once()
+    gone = ("dead", 0, "no such sink any more")
+    assert await desk.rows() == [("apprise", *gone), ("email", *gone)]
+    sent = "warmpool_notifications_sent"
+    assert [desk.figures()[sent, channel, "dead"] for channel in ("apprise", "email")] == [1, 1]
+    # THEN a retry sends it to the URL there is now, once, and mail stays what it is
+    async with serve_office(desk.world, [sink.target for sink in desk.sinks]) as office:
+        owner = (await office.calling()).notifications
+        for count in (1, 0):
+            answer = await owner.RetryDeliveries(pb.RetryDeliveriesRequest(all=True))
+            assert answer.count == count
+    assert await desk.send() == 1
+    assert await desk.rows() == [("apprise", "sent", 1, ""), ("email", *gone)]
+    assert len(hook.posts) == 1
+
+
+async def test_who_has_it_already_is_not_sent_what_was_for_another(
+    desk: NoticeDesk, hook: HookServer
+) -> None:
+    gone, also_gone, here, new = (
+        ChatSink(f"json://127.0.0.1:{hook.port}/hook?n={number}") for number in range(4)
+    )
+    desk.sinks = (gone, also_gone, here)
+    await happen(desk, 1)
+    assert await desk.sender(here).run_once() == 1
+    desk.world.clock.advance(3601)
+    desk.sinks = (here, new)
+    await desk.plan()
+    async with serve_office(desk.world, [sink.target for sink in desk.sinks]) as office:
+        owner = (await office.calling()).notifications
+        assert (await owner.RetryDeliveries(pb.RetryDeliveriesRequest(all=True))).count == 2
+    assert await desk.send() == 1
+    assert await desk.rows() == [("apprise", "sent", 1, "")] * 2
+    assert len(hook.posts) == 2

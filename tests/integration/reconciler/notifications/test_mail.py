@@ -9,7 +9,7 @@ import pytest
 
 from embedded import find_free_port
 from reconciler.core.notifications.kinds import MailTls
-from reconciler.core.notifications.sinks import Accepted, Refused, Unreached
+from reconciler.core.notifications.sinks import Accepted, Refused, Unaddressed, Unreached
 from reconciler.core.notifications.wording import render
 from reconciler.sinks.mail import MailSettings, MailSink
 from testkit.notice_desk import Tls, a_message
@@ -55,10 +55,12 @@ async def test_a_name_with_line_breaks_adds_no_header_and_no_recipient(mail: Mai
 
 
 @pytest.mark.parametrize(
-    "email", ["", "nobody@example.org", "a\r\nRCPT TO:<b@c>@example.org", "@", "two words@x"]
+    "email", ["nobody@example.org", "a\r\nRCPT TO:<b@c>@example.org", "@", "two words@x"]
 )
 async def test_who_has_no_mailbox_is_refused_for_good(mail: MailServer, email: str) -> None:
     assert isinstance(await MailSink(plain(mail)).send(a_message(email=email)), Refused)
+    nobody = await MailSink(plain(mail)).send(a_message(email=""))
+    assert isinstance(nobody, Unaddressed)
     assert mail.mails == []
 
 
@@ -78,6 +80,21 @@ async def test_what_the_server_says_decides(
     found = await MailSink(plain(mail)).send(a_message())
     assert isinstance(found, outcome)
     assert answer[4:] in found.error
+
+
+async def test_whom_a_mail_was_for_is_in_nothing_that_is_said(mail: MailServer) -> None:
+    sink = MailSink(plain(mail))
+    mail.answers += ["451 <ada@example.org> come again", "552 5.2.2 ADA@EXAMPLE.ORG is over quota"]
+    later, full = [await sink.send(a_message()) for _ in range(2)]
+    unknown = await sink.send(a_message(email="nobody@example.org"))
+    nowhere = await sink.send(a_message(email="a@b@example.org"))
+
+    assert later == Unreached("SMTPDataError: (451, '<***> come again')", "SMTPDataError 451")
+    assert full == Refused("SMTPDataError: (552, '5.2.2 *** is over quota')")
+    assert isinstance(unknown, Refused)
+    assert "no such mailbox" in unknown.error
+    assert isinstance(nowhere, Refused)
+    assert "example.org" not in unknown.error + nowhere.error
 
 
 async def test_a_huge_body_is_carried(mail: MailServer) -> None:

@@ -88,7 +88,8 @@ def test_a_diagnostic_becomes_lines_and_the_first_error_is_kept() -> None:
         (Level.ERROR, "plan", "exit status 3"),
     ]
     assert [error.cause for error in log.errors] == [
-        "main.tf:7: local-exec provisioner error: Error running command 'x': exit status 3"
+        "main.tf:7: terraform_data.vm: local-exec provisioner error: Error running command 'x':"
+        " exit status 3"
     ]
 
 

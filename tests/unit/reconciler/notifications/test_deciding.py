@@ -18,8 +18,15 @@ from reconciler.core.notifications.fanout import (
 )
 from reconciler.core.notifications.keys import daily_key, missing_key, once_key
 from reconciler.core.notifications.kinds import Channel, Kind
-from reconciler.core.notifications.retries import Bury, Conclude, TryAgain, decide, retry_delay
-from reconciler.core.notifications.sinks import Accepted, Outcome, Refused, Unreached
+from reconciler.core.notifications.retries import (
+    Bury,
+    Conclude,
+    Drop,
+    TryAgain,
+    decide,
+    retry_delay,
+)
+from reconciler.core.notifications.sinks import Accepted, Outcome, Refused, Unaddressed, Unreached
 
 ADA, BOB = UUID(int=1), UUID(int=2)
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -104,6 +111,7 @@ def test_a_wait_doubles_up_to_an_hour_and_half_of_it_is_chance() -> None:
         (Accepted(), 1, Conclude()),
         (Accepted(), 99, Conclude()),
         (Refused("no such mailbox"), 1, Bury("no such mailbox")),
+        (Unaddressed("disabled"), 1, Drop("disabled")),
         (Unreached("gone"), 1, TryAgain(NOW + timedelta(seconds=5), "gone")),
         (Unreached("gone"), 2, TryAgain(NOW + timedelta(seconds=10), "gone")),
         (Unreached("gone"), 3, Bury("gone (attempt 3 of 3)")),

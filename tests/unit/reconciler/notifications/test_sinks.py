@@ -30,6 +30,7 @@ def settings(directory: Path, **given: str) -> ReconcilerSettings:
 
 
 MAIL = {"smtp_host": "mail.test", "smtp_from": "warmpool@example.org"}
+HOOK_KEY = {"webhook_secret_file": f"FILE:{SECRET}\n"}
 HOOK = {"webhook_url": URL, "webhook_secret_file": f"FILE:{SECRET}\n"}
 
 
@@ -74,6 +75,12 @@ def test_each_setting_makes_its_sink_and_shows_no_secret(tmp_path: Path) -> None
         (MAIL | {"smtp_tls": "none"}, "smtp_host: notifications would go to another machine"),
         (HOOK | {"webhook_url": "http://a.test/s3cret"}, "webhook_url: notifications would go"),
         ({"webhook_url": URL}, "webhook_secret_file: missing"),
+        (HOOK_KEY | {"webhook_url_file": "FILE:"}, "webhook_url_file: not an http"),
+        (HOOK_KEY | {"webhook_url_file": "/nowhere"}, "webhook_url_file: cannot read /nowhere"),
+        (
+            HOOK_KEY | {"webhook_url_file": "FILE:http://a.test/s3cret"},
+            "webhook_url_file: notifications would go",
+        ),
         (HOOK | {"webhook_url": "ftp://hooks.test"}, "webhook_url: not an http"),
         (HOOK | {"webhook_url": "https://[s3cret"}, "webhook_url: not an http"),
         (HOOK | {"webhook_secret_file": "FILE:short"}, "at least 16"),
@@ -87,3 +94,11 @@ def test_what_cannot_work_ends_the_start_and_says_why(
         read_sinks(settings(tmp_path, **given), SettableClock())
     assert said in str(refused.value)
     assert "s3cret" not in str(refused.value)
+
+
+def test_the_url_of_a_webhook_may_be_in_a_file_which_comes_first(tmp_path: Path) -> None:
+    given = settings(
+        tmp_path, **HOOK | {"webhook_url": "not one"}, webhook_url_file=f"FILE:{URL}\n"
+    )
+    (sink,) = read_sinks(given, SettableClock())
+    assert sink.target.channel is Channel.WEBHOOK

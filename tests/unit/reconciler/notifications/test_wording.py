@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.notifications.kinds import Kind
 from reconciler.core.notifications.wording import BODY_CHARS_MAX, SUBJECT_CHARS_MAX, render
+from reconciler.core.pools.words import describe_hard_limit
 
 FACTS = {"template": "dev", "preset": "standard", "version": "v1", "workspace": "mine"}
 
@@ -26,6 +30,16 @@ def test_what_an_admin_reads() -> None:
         " or let the pool try again with `warmpool pool resume dev standard`.\n\n"
         "Organization: default"
     )
+
+
+def test_the_post_that_the_documentation_shows_is_one_that_is_sent() -> None:
+    page = Path(__file__).resolve().parents[4] / "docs" / "notifications.md"
+    shown = json.loads(page.read_text().partition("```json")[2].partition("```")[0])
+    told = describe_hard_limit(3, is_by_losses=False)
+    rendered = render(shown["kind"], told, shown["organization"], shown["facts"])
+    assert shown["subject"] == rendered.subject
+    begin, _, end = shown["body"].partition("…")
+    assert (end, rendered.body.startswith(f"{told}\n\n"), begin) == ("", True, f"{told}\n\n")
 
 
 def test_a_row_of_another_release_is_told_with_what_it_has() -> None:

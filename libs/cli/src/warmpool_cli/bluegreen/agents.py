@@ -29,16 +29,20 @@ exec sleep 2147483647
 class Notes:
     """What the agents noticed, in one phase or in all."""
 
+    agents: int = 0
     waiting: int = 0
+    settled: int = 0
     reconnects: int = 0
+    claims_heard: int = 0
     gap_milliseconds: list[float] = field(default_factory=list[float])
     errors: dict[str, int] = field(default_factory=dict[str, int])
     applied: dict[str, int] = field(default_factory=dict[str, int])
 
     def add(self, more: Notes) -> None:
         """Takes in those of a later phase."""
-        self.waiting = more.waiting
+        self.agents, self.waiting, self.settled = more.agents, more.waiting, more.settled
         self.reconnects += more.reconnects
+        self.claims_heard += more.claims_heard
         self.gap_milliseconds += more.gap_milliseconds
         for total, part in ((self.errors, more.errors), (self.applied, more.applied)):
             for key, count in part.items():
@@ -48,6 +52,11 @@ class Notes:
     def errors_count(self) -> int:
         """How often something other than an orderly reconnect happened to an agent."""
         return sum(self.errors.values())
+
+    @property
+    def missing(self) -> int:
+        """How many agents neither wait nor have an answer: at the end, who never came back."""
+        return self.agents - self.waiting - self.settled - len(self.applied)
 
     def gap_at(self, share: float) -> float:
         """Milliseconds that this share of gaps did not exceed; 0 if there was none."""

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentsdk import AckPhase, Agent, AgentCallbacks, CallFailed, Lifecycle
-from agentsdk.core import SETTLED, Heard, Reconnect, ReinitEvent, StreamSilent
+from agentsdk.core import SETTLED, Heard, Reconnect, ReinitEvent, StreamEnded, StreamSilent
 from agentsdk.settings import read_settings
 from agentsdk.system import SystemClock
 
-__all__ = ["Record"]
+__all__ = ["Member", "Record"]
 
 LINE_BYTES_MAX = 1 << 20
+APPLIED = "APPLIED"  # why an agent stops asking when its claim is applied
 _CLOCK = SystemClock()
 
 
@@ -30,10 +31,16 @@ _CLOCK = SystemClock()
 class Record:
     """What the agents noticed."""
 
+    agents: int = 0
+    """How many have ever had a stream."""
     waiting: int = 0
     """How many have a stream now."""
+    settled: int = 0
+    """How many of them were told that no claim will ever come."""
     reconnects: int = 0
     """How often one was asked to open another stream."""
+    claims_heard: int = 0
+    """How often one was told of its claim."""
     gap_milliseconds: list[float] = field(default_factory=list[float])
     """From the end of a stream to the first word on the next."""
     errors: dict[str, int] = field(default_factory=dict[str, int])
@@ -42,19 +49,23 @@ class Record:
     """How often each claim was applied."""
 
     def take(self) -> dict[str, object]:
-        """What has gathered, which is then forgotten."""
+        """How many there are, and what has gathered, which is then forgotten."""
         taken: dict[str, object] = {
+            "agents": self.agents,
             "waiting": self.waiting,
+            "settled": self.settled,
             "reconnects": self.reconnects,
+            "claims_heard": self.claims_heard,
             "gap_milliseconds": self.gap_milliseconds,
             "errors": self.errors,
             "applied": self.applied,
         }
-        self.reconnects, self.gap_milliseconds, self.errors, self.applied = 0, [], {}, {}
+        self.reconnects = self.claims_heard = 0
+        self.gap_milliseconds, self.errors, self.applied = [], {}, {}
         return taken
 
 
-class _Member:
+class Member:
     """One agent, as the record sees it."""
 
     def __init__(self, record: Record) -> None:
@@ -71,12 +82,14 @@ class _Member:
             stream_ended=self._ended,
             call_failed=self._failed,
             claim_acknowledged=self._acknowledged,
+            asking_ended=self._asking_ended,
         )
 
     def _changed(self, _lifecycle: Lifecycle) -> None:
         self._has_manifest = True
 
     def _began(self) -> None:
+        self._record.agents += not self._has_begun
         self._has_begun = self._is_waiting = True
         self._record.waiting += 1
         if self._left_at is not None:
@@ -92,9 +105,12 @@ class _Member:
             case Reconnect():
                 self._record.reconnects += 1
             case ReinitEvent():
+                self._record.claims_heard += 1
                 self._left_at = None  # it has what it waited for
             case StreamSilent():
                 self._count("the stream was silent for too long")
+            case StreamEnded(code="OK"):
+                self._count("the stream ended with OK, without a word of where to go")
             case _:
                 return  # a status, which `call_failed` is told of
 
@@ -112,6 +128,10 @@ class _Member:
     def _acknowledged(self, claim_id: str, phase: AckPhase) -> None:
         if phase is AckPhase.APPLIED:
             self._record.applied[claim_id] = self._record.applied.get(claim_id, 0) + 1
+
+    def _asking_ended(self, reason: str) -> None:
+        if self._has_begun and reason != APPLIED:
+            self._record.settled += 1
 
 
 async def _run(fifo: Path) -> None:
@@ -138,7 +158,7 @@ async def _run(fifo: Path) -> None:
                     {"WARMPOOL_AGENT_URL": url, "WARMPOOL_AGENT_TOKEN": token},
                     Path(directory.strip()),
                 )
-                agent = Agent(settings, _Member(record).callbacks())
+                agent = Agent(settings, Member(record).callbacks())
                 agents.append(group.create_task(agent.run()))
 
         welcoming = group.create_task(welcome())

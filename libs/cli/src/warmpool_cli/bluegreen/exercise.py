@@ -2,8 +2,9 @@
 
 A pool of agents waits, people claim all the time, and reconciler, gateway and provisioner are each
 replaced as in production: the new process starts beside the old, then the old gets SIGTERM. What
-agents and people saw is counted. Any lost or doubled claim, failed request or error at an agent
-makes the exercise fail; the gap between two streams of an agent is shown beside its goal.
+agents and people saw is counted. Any lost or doubled claim, failed request, error at an agent, or
+agent without a stream at the end makes the exercise fail; the gap between two streams of an agent
+is shown beside its goal, and beside the time in which the old gateway sent everybody away.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from warmpool.control.v1.templates_pb2 import PushTemplateHeader
 from warmpool_cli.archive import pack_template
 from warmpool_cli.bluegreen.agents import Crowd, Notes, open_crowd, write_agent_command
 from warmpool_cli.bluegreen.people import People, come_and_go
+from warmpool_cli.bluegreen.verdict import GatewayStep, find_faults
 from warmpool_cli.client import CALL_TIMEOUT_SECONDS, Client, open_client
 from warmpool_cli.connection import Connection
 from warmpool_cli.demo.telling import Teller
@@ -42,6 +44,8 @@ GAP_GOAL_MILLISECONDS = 1_000
 WARM_SECONDS = 600.0
 LOOK_SECONDS = 0.25
 AGENTS_MOVED_PER_SECOND = 80  # one machine bears all agents, which elsewhere have their own
+SETTLE_SECONDS = 30.0  # for agents to be back, when nobody claims any more
+GATEWAY = "agentgw"
 STEADY_SECONDS = 1.0  # of load before, between and after the replacements
 _TEMPLATE_FILE = """\
 [[presets]]
@@ -182,17 +186,26 @@ async def _exercise(exercise: Exercise, site: _Site) -> None:
     site.crowd.total = Notes()
     async with come_and_go(site.people, claims_per_second=exercise.claims_per_second):
         await exercise.clock.sleep(STEADY_SECONDS)
-        for service in site.green:
-            await _replace(exercise, site, service)
+        steps = {service: await _replace(exercise, site, service) for service in site.green}
+    await _wait_settled(exercise, site)
+    _sum_up(exercise, site, steps[GATEWAY])
+
+
+async def _wait_settled(exercise: Exercise, site: _Site) -> None:
+    """Until every agent waits or has its answer, or has had its time for it."""
+    deadline = exercise.clock.monotonic() + SETTLE_SECONDS
     await site.crowd.take()
-    _sum_up(exercise, site)
+    while site.crowd.total.missing and exercise.clock.monotonic() < deadline:
+        await exercise.clock.sleep(LOOK_SECONDS)
+        await site.crowd.take()
 
 
-async def _replace(exercise: Exercise, site: _Site, service: str) -> None:
-    """The new one beside the old, then the old one away."""
+async def _replace(exercise: Exercise, site: _Site, service: str) -> GatewayStep:
+    """The new one beside the old, then the old one away; and how the agents fared."""
     clock, supervisor, layout = exercise.clock, site.system.supervisor, site.system.layout
     name = f"{service}-green"
     claimed = len(site.people.claimed)
+    waiting = (await site.crowd.take()).waiting
     began = clock.monotonic()
     await supervisor.start_service(
         name, service, site.green[service], port_file=layout.port_file(name)
@@ -211,8 +224,16 @@ async def _replace(exercise: Exercise, site: _Site, service: str) -> None:
         start_seconds=round(beside - began, 3),
         drain_seconds=round(gone - beside, 3),
         claimed=len(site.people.claimed) - claimed,
+        waiting=waiting,
         reconnects=notes.reconnects,
+        claims_heard=notes.claims_heard,
         errors=notes.errors_count,
+    )
+    return GatewayStep(
+        waiting=waiting,
+        reconnects=notes.reconnects,
+        claims_heard=notes.claims_heard,
+        drain_seconds=gone - beside,
     )
 
 
@@ -249,14 +270,16 @@ async def _wait_warm(exercise: Exercise, site: _Site) -> None:
         ) from None
 
 
-def _sum_up(exercise: Exercise, site: _Site) -> None:
+def _sum_up(exercise: Exercise, site: _Site, gateway: GatewayStep) -> None:
     people, notes, teller = site.people, site.crowd.total, exercise.teller
     doubled = people.doubled + sum(count - 1 for count in notes.applied.values())
-    strange = len(set(notes.applied) - set(people.claimed.values()))
+    window_milliseconds = 1_000 * gateway.drain_seconds
     gaps = {name: notes.gap_at(share) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1))}
     figures = {
         "agents": exercise.agents,
         "reconnects": notes.reconnects,
+        "agents_left_behind": gateway.left_behind,
+        "agents_missing": notes.missing,
         "agent_errors": notes.errors_count,
         "claims": len(people.claimed),
         "claims_cold": len(people.cold),
@@ -271,7 +294,8 @@ def _sum_up(exercise: Exercise, site: _Site) -> None:
         teller.output.say(f"   {name.replace('_', ' '):<18} {value:>7}")
     teller.output.say(
         f"   {'gap of an agent':<18} p50 {gaps['p50']:.0f} ms, p99 {gaps['p99']:.0f} ms,"
-        f" max {gaps['max']:.0f} ms (goal: p99 below {GAP_GOAL_MILLISECONDS} ms)"
+        f" max {gaps['max']:.0f} ms (goal: p99 below {GAP_GOAL_MILLISECONDS} ms;"
+        f" bound: the drain, {window_milliseconds:.0f} ms)"
     )
     teller.output.record(
         {
@@ -279,14 +303,13 @@ def _sum_up(exercise: Exercise, site: _Site) -> None:
             "elapsed_seconds": round(teller.elapsed_seconds, 3),
             **figures,
             **{f"gap_{name}_milliseconds": value for name, value in gaps.items()},
+            "gap_bound_milliseconds": round(window_milliseconds, 1),
             "errors": dict(notes.errors),
             "failures": list(people.failures),
         }
     )
-    wrong = [f"{count} x {error}" for error, count in notes.errors.items()] + people.failures
-    if people.lost or doubled or strange or wrong or len(notes.applied) != len(people.claimed):
+    if faults := find_faults(notes, people, gateway):
         raise OperationFailed(
-            f"the upgrade was noticed: {people.lost} claims lost, {doubled} doubled, {strange}"
-            f" unknown; {'; '.join(wrong[:5]) or 'no error'}",
+            f"the upgrade was noticed: {'; '.join(faults[:8])}",
             "keep the directory with --keep and look into services/logs",
         )

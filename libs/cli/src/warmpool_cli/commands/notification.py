@@ -85,14 +85,18 @@ async def set_preference(
 
 
 async def address(call: Invocation, email: _Email, user: _User = "") -> None:
-    """Set where mail goes."""
+    """Set where notifications are mailed to. The address of the account stays as it is."""
     email = "" if email == "none" else email
     async with call.client() as client:
         answer = await client.notifications.SetAddress(
             pb.SetAddressRequest(username=user, email=email), timeout=CALL_TIMEOUT_SECONDS
         )
     call.output.document(as_json(answer))
-    call.output.say(f"mail goes to {email}" if email else "no mail is sent")
+    call.output.say(
+        f"mail goes to {email}"
+        if email
+        else "mail goes to the address of the account, if it has one"
+    )
 
 
 async def list_deliveries(

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -78,9 +78,15 @@ class Life:
 
 class _Run:
     def __init__(
-        self, life: Life, template: Path, work: Path, provisioner: TerraformProvisioner
+        self,
+        life: Life,
+        template: Path,
+        work: Path,
+        provisioner: TerraformProvisioner,
+        before: Callable[[str], None],
     ) -> None:
         self.life = life
+        self.before = before
         self.template = template
         self.provisioner = provisioner
         self._work = work
@@ -120,8 +126,11 @@ async def live(
     name: str = "",
     cli_config: str = "",
     environment: dict[str, str] | None = None,
+    before: Callable[[str], None] = lambda _step: None,
 ) -> Life:
-    """Runs it below `work`, an empty directory that is wiped. `cli_config` is terraform's."""
+    """Runs it below `work`, an empty directory that is wiped. `cli_config` is terraform's; `before`
+    is called with the name of each step that is about to be taken.
+    """
     life = Life(name=name or template.name)
     cli_config_file = work / "cli.tfrc"
     cli_config_file.write_text(cli_config)
@@ -145,21 +154,25 @@ async def live(
                 },
             )
             provisioner = TerraformProvisioner(settings, environment=env)
-            await _live(_Run(life, template, work, provisioner))
+            await _live(_Run(life, template, work, provisioner, before))
     except (ProvisionError, ValueError, OSError) as error:
         life.failed_step = life.failed_step or "read"
         life.error = life.error or f"{type(error).__name__}: {error}"
     finally:
-        life.blamed = _find_block(life.error, template)
+        life.blamed = _find_block(life.error, [template, work / "modules" / ".terraform"])
         shutil.rmtree(work, ignore_errors=True)
     return life
 
 
-def _find_block(error: str, template: Path) -> str:
-    """The head of the block that holds the first place an error names."""
+def _find_block(error: str, places: Sequence[Path]) -> str:
+    """The head of the block that holds the first place an error names: a file of the template, or
+    of a module as it was fetched.
+    """
     found = _PLACE.search(error)
-    if found is None or not (file := template / found[1]).is_file():
+    files = [file for place in places if found and (file := place / found[1]).is_file()]
+    if found is None or not files:
         return ""
+    file = files[0]
     before = file.read_text(encoding="utf-8").splitlines()[: int(found[2])]
     return next((line for line in reversed(before) if _HEAD.match(line)), "")
 
@@ -168,6 +181,7 @@ async def _live(run: _Run) -> None:
     life = run.life
 
     async def step(name: str, act: Callable[[], Awaitable[None]]) -> None:
+        run.before(name)
         started = perf_counter()
         try:
             await act()

@@ -1,8 +1,11 @@
 """Stub providers on sockets of their own, for terraform to be reattached to.
 
 Every attribute takes a value of any type and is kept as it was given; what is only read is unknown
-until an apply and then a value of the shape in which it is read. Nothing is ever replaced. A
-socket lies in a private directory, as the bundled provider's does.
+until an apply and then a value of the shape in which it is read. A socket lies in a private
+directory, as the bundled provider's does.
+
+Two attributes mean something: another value of `stub_replaces` forces a replacement, as nothing
+else does; a resource is gone, for whoever reads it, once the file `stub_gone_at` names is there.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 import grpc.aio
@@ -39,6 +42,9 @@ _INNER: Final = {
     "map": b'["map","string"]',
 }
 """In a block nothing may be dynamic: terraform itself falls over where a whole block is unknown."""
+REPLACES: Final = "stub_replaces"
+GONE_AT: Final = "stub_gone_at"
+_REPLACES_STEP: Final = pb.AttributePath.Step(attribute_name=REPLACES)
 Call = grpc.aio.ServicerContext[Any, Awaitable[Any]]
 
 
@@ -130,15 +136,20 @@ class StubProvider(ProviderServicer):
     async def ReadResource(
         self, request: pb.ReadResource.Request, context: Call
     ) -> pb.ReadResource.Response:
-        """It is as it was."""
+        """It is as it was, or gone."""
+        if _is_gone(_unpack(request.current_state)):
+            return pb.ReadResource.Response(new_state=_pack(None))
         return pb.ReadResource.Response(new_state=request.current_state, private=request.private)
 
     async def PlanResourceChange(
         self, request: pb.PlanResourceChange.Request, context: Call
     ) -> pb.PlanResourceChange.Response:
-        """What is only read becomes known later; nothing is replaced."""
-        planned = _unpack(request.proposed_new_state)
-        if planned is not None and _unpack(request.prior_state) is None:
+        """What is only read becomes known later."""
+        prior, planned = _unpack(request.prior_state), _unpack(request.proposed_new_state)
+        is_replaced = None not in (prior, planned) and _read(prior, REPLACES) != _read(
+            planned, REPLACES
+        )
+        if planned is not None and (prior is None or is_replaced):
             kind = self._resources[request.type_name]
             for name in _made(kind):
                 if planned.get(name) is None:
@@ -146,6 +157,7 @@ class StubProvider(ProviderServicer):
         return pb.PlanResourceChange.Response(
             planned_state=_pack(planned),
             planned_private=request.prior_private,
+            requires_replace=[pb.AttributePath(steps=[_REPLACES_STEP])] if is_replaced else [],
             legacy_type_system=True,
         )
 
@@ -230,6 +242,17 @@ def _unpack(value: pb.DynamicValue) -> dict[str, Any] | None:
 
 def _pack(value: Mapping[str, Any] | None) -> pb.DynamicValue:
     return pb.DynamicValue(msgpack=_MSGPACK.packb(value, use_bin_type=True))
+
+
+def _read(state: Mapping[str, Any] | None, name: str) -> object:
+    """The value of an attribute, which travels with its type; None for none."""
+    stored = (state or {}).get(name)
+    return cast("list[object]", stored)[1] if isinstance(stored, list) else stored
+
+
+def _is_gone(state: Mapping[str, Any] | None) -> bool:
+    file = _read(state, GONE_AT)
+    return isinstance(file, str) and Path(file).exists()
 
 
 def _fake(name: str, shape: Shape) -> list[Any]:

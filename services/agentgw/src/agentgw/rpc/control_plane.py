@@ -6,6 +6,7 @@ key, agents must not hear that theirs is wrong and give up. They hear that nothi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
@@ -23,6 +24,7 @@ from agentgw.wire.truth import (
     encode_record_reinits,
 )
 from svckit import errors
+from svckit.cancellation import is_asked_to_end
 from svckit.status import read_error
 from warmpool.gateway.v1 import gateway_pb2
 from warmpool.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
@@ -93,6 +95,12 @@ async def _call(
         return await method(request, timeout=CALL_TIMEOUT_SECONDS)
     except grpc.RpcError as error:
         raise _explain(error) from error
+    except asyncio.CancelledError as error:
+        if is_asked_to_end():
+            raise
+        raise errors.Unavailable(
+            "the connection to the control plane was closed", reason="CONTROL_PLANE_UNREACHABLE"
+        ) from error
 
 
 def _explain(error: grpc.RpcError) -> errors.ServiceError:

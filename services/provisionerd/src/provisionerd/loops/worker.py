@@ -35,6 +35,7 @@ from provisionerd.loops.metrics import WorkerMetrics
 from provisionerd.loops.rescue import Rescue
 from svckit.backoff import Backoff
 from svckit.log import get_logger
+from svckit.rungroup import LoopEnded
 from svckit.system import Clock, Entropy
 
 __all__ = ["WorkerLoop"]
@@ -85,12 +86,19 @@ class WorkerLoop:
         self._idle.set()
 
     async def run(self) -> None:
-        """Runs until the process is to stop and its jobs have ended."""
+        """Runs until the process is to stop and its jobs have ended; raises LoopEnded if it has
+        ceased to ask for jobs before.
+        """
         leftovers = await self._rescue.prepare()
         async with asyncio.TaskGroup() as group:
             rescuing = group.create_task(self._rescue.run(leftovers))
             acquiring = group.create_task(self._acquire(group))
-            await self._stopping.wait()
+            told = group.create_task(self._stopping.wait())
+            await asyncio.wait({acquiring, told}, return_when=asyncio.FIRST_COMPLETED)
+            if (
+                not self._stopping.is_set()
+            ):  # a task group does not tell of a task that is cancelled
+                raise LoopEnded("no more jobs are asked for, and nobody said so")
             await self._drain()
             await asyncio.wait({rescuing, acquiring}, timeout=_LAST_CALLS_SECONDS)
             for task in (rescuing, acquiring, *self._tasks):

@@ -11,12 +11,11 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import grpc
 import grpc.aio
 
-from provisionerd.core.errors import ControlPlaneUnavailable
+from provisionerd.core.errors import ControlPlaneError, ControlPlaneUnavailable
 from provisionerd.core.jobs import Offer, Worker
-from provisionerd.rpc.failures import explain_failure
+from provisionerd.rpc.failures import explaining_failures
 from provisionerd.wire.decode import decode_offer
 from provisionerd.wire.encode import encode_register, encode_want
 from warmpool.provisioner.v1 import provisioner_pb2 as pb
@@ -37,16 +36,15 @@ class AcquireStream:
     async def registered(self, *, timeout_seconds: float) -> None:
         """Waits until the control plane has answered the call."""
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._call.initial_metadata()
-                if self._call.done():
-                    await self._raise_end()
+            with explaining_failures():
+                async with asyncio.timeout(timeout_seconds):
+                    await self._call.initial_metadata()
+                    if self._call.done():
+                        await self._raise_end()
         except TimeoutError:
             raise ControlPlaneUnavailable(
                 "DEADLINE_EXCEEDED", f"no answer within {timeout_seconds:.0f} s"
             ) from None
-        except grpc.aio.AioRpcError as error:
-            raise explain_failure(error) from error
 
     async def want(self, count: int) -> None:
         """Asks for more jobs."""
@@ -55,14 +53,13 @@ class AcquireStream:
     async def next_offer(self, *, timeout_seconds: float) -> Offer | None:
         """The next message; None when the control plane has ended the stream."""
         try:
-            async with asyncio.timeout(timeout_seconds):
-                response = await self._call.read()
+            with explaining_failures():
+                async with asyncio.timeout(timeout_seconds):
+                    response = await self._call.read()
         except TimeoutError:
             raise ControlPlaneUnavailable(
                 "DEADLINE_EXCEEDED", f"the acquire stream was silent for {timeout_seconds:.0f} s"
             ) from None
-        except grpc.aio.AioRpcError as error:
-            raise explain_failure(error) from error
         if not isinstance(response, pb.AcquireJobsResponse):
             return None
         return decode_offer(response)
@@ -70,9 +67,10 @@ class AcquireStream:
     async def stop_wanting(self) -> None:
         """Says that nothing more will be asked; jobs already on their way still come."""
         try:
-            async with asyncio.timeout(_WRITE_SECONDS):
-                await self._call.done_writing()
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+            with explaining_failures():
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    await self._call.done_writing()
+        except (ControlPlaneError, asyncio.InvalidStateError, TimeoutError):
             return  # the stream has ended by itself, which is what was wanted
 
     async def register(self, worker: Worker) -> None:
@@ -81,14 +79,13 @@ class AcquireStream:
 
     async def _write(self, request: pb.AcquireJobsRequest) -> None:
         try:
-            async with asyncio.timeout(_WRITE_SECONDS):
-                await self._call.write(request)
+            with explaining_failures():
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    await self._call.write(request)
         except TimeoutError:
             raise ControlPlaneUnavailable(
                 "DEADLINE_EXCEEDED", f"the acquire stream took nothing for {_WRITE_SECONDS:.0f} s"
             ) from None
-        except grpc.aio.AioRpcError as error:
-            raise explain_failure(error) from error
         except asyncio.InvalidStateError:
             await self._raise_end()
 

@@ -11,13 +11,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import TypeVar
 
-import grpc
 import grpc.aio
 
 from provisionerd.core.errors import ControlPlaneRefused
 from provisionerd.core.jobs import Completion, HeartbeatAnswer, JobFailure, JobRef, LogLine, Worker
 from provisionerd.rpc.acquire_stream import AcquireStream, open_acquire_stream
-from provisionerd.rpc.failures import explain_failure
+from provisionerd.rpc.failures import explaining_failures
 from provisionerd.wire.decode import decode_heartbeat_answer
 from provisionerd.wire.encode import (
     encode_completion,
@@ -54,12 +53,10 @@ class GrpcControlPlane:
         self, ref: JobRef, lines: Sequence[LogLine], *, timeout_seconds: float
     ) -> HeartbeatAnswer:
         """A sign of life with log lines; returns what to do."""
-        try:
+        with explaining_failures():
             response = await self._stub.Heartbeat(
                 encode_heartbeat(ref, lines), timeout=timeout_seconds, wait_for_ready=True
             )
-        except grpc.aio.AioRpcError as error:
-            raise explain_failure(error) from error
         return decode_heartbeat_answer(response)
 
     async def download_template(self, ref: JobRef) -> AsyncGenerator[bytes]:
@@ -99,12 +96,10 @@ class GrpcControlPlane:
             for part in encode_state(ref, tfstate):
                 yield part
 
-        try:
+        with explaining_failures():
             response = await self._stub.UploadState(
                 parts(), timeout=_TRANSFER_SECONDS, wait_for_ready=True
             )
-        except grpc.aio.AioRpcError as error:
-            raise explain_failure(error) from error
         if response.size_bytes != len(tfstate):
             raise ControlPlaneRefused(
                 "DATA_LOSS",
@@ -113,43 +108,36 @@ class GrpcControlPlane:
 
     async def complete(self, ref: JobRef, completion: Completion, lines: Sequence[LogLine]) -> None:
         """Ends a job well."""
-        try:
+        with explaining_failures():
             await self._stub.CompleteJob(
                 encode_completion(ref, completion, lines),
                 timeout=_CALL_SECONDS,
                 wait_for_ready=True,
             )
-        except grpc.aio.AioRpcError as error:
-            raise explain_failure(error) from error
 
     async def fail(self, ref: JobRef, failure: JobFailure, lines: Sequence[LogLine]) -> None:
         """Ends a job with an error."""
-        try:
+        with explaining_failures():
             await self._stub.FailJob(
                 encode_failure(ref, failure, lines), timeout=_CALL_SECONDS, wait_for_ready=True
             )
-        except grpc.aio.AioRpcError as error:
-            raise explain_failure(error) from error
 
     async def release(self, ref: JobRef, reason: str) -> None:
         """Hands a job back."""
-        try:
+        with explaining_failures():
             await self._stub.ReleaseJob(
                 pb.ReleaseJobRequest(ref=encode_ref(ref), reason=reason),
                 timeout=_CALL_SECONDS,
                 wait_for_ready=True,
             )
-        except grpc.aio.AioRpcError as error:
-            raise explain_failure(error) from error
 
 
 async def _read_all(
     call: grpc.aio.UnaryStreamCall[_Request, _Response],
 ) -> AsyncGenerator[_Response]:
     try:
-        async for response in call:
-            yield response
-    except grpc.aio.AioRpcError as error:
-        raise explain_failure(error) from error
+        with explaining_failures():
+            async for response in call:
+                yield response
     finally:
         call.cancel()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import grpc
+import grpc.aio
 
 from provisionerd.core.errors import (
     ControlPlaneError,
@@ -10,9 +15,10 @@ from provisionerd.core.errors import (
     ControlPlaneUnavailable,
     JobSuperseded,
 )
+from svckit.cancellation import is_asked_to_end
 from svckit.status import read_error
 
-__all__ = ["explain_failure"]
+__all__ = ["explaining_failures"]
 
 _SUPERSEDED = frozenset({grpc.StatusCode.ABORTED, grpc.StatusCode.NOT_FOUND})
 # everything else is a fault of the moment: of the network, of a replica, of a database
@@ -29,8 +35,22 @@ _REFUSED = frozenset(
 )
 
 
-def explain_failure(error: grpc.RpcError) -> ControlPlaneError:
-    """Turns what gRPC raised into what the worker does next."""
+@contextmanager
+def explaining_failures() -> Generator[None]:
+    """Turns what gRPC raises within into what the worker does next. A call that gRPC cancelled, as
+    when its channel was closed, has failed; a cancellation of the task itself passes through.
+    """
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise _explain(error) from error
+    except asyncio.CancelledError as error:
+        if is_asked_to_end():
+            raise
+        raise ControlPlaneUnavailable("CANCELLED", "the connection was closed") from error
+
+
+def _explain(error: grpc.RpcError) -> ControlPlaneError:
     remote = read_error(error)
     if remote.code in _SUPERSEDED:
         return JobSuperseded(remote.code.name, remote.message)

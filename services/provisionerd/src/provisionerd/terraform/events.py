@@ -51,7 +51,7 @@ class Diagnostic:
     def cause(self) -> str:
         """One line: where, what, why."""
         where = f"{self.filename}:{self.line}: " if self.filename else ""
-        subject = f"{self.address}: " if self.address and not where else ""
+        subject = f"{self.address}: " if self.address else ""
         why = " ".join(self.detail.split())
         what = f"{self.summary.rstrip('.:')}: {why}" if why else self.summary
         return f"{where}{subject}{what}"

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +61,7 @@ from provisionerd.tfprovider import ProviderContext, serve_provider
 __all__ = ["TerraformProvisioner"]
 
 _PLAN = ("plan", "-input=false", "-no-color", "-json")
+_AS_IT_WAS = ("-refresh=false",)
 _APPLY = ("apply", "-input=false", "-no-color", "-json", "-auto-approve", "-backup=-")
 _KEEP_LAST_SECONDS = 30.0
 
@@ -134,7 +135,11 @@ class TerraformProvisioner:
             return made, await session.capture("show", ("show", "-no-color", "-json", str(file)))
 
     async def rehearse(self, job: Job, build: Build) -> tuple[Replacement, ...]:
-        """Plans the claim; what forces a replacement is the plan's own word."""
+        """Plans the claim; what forces a replacement is the plan's own word.
+
+        The prebuild may end or be stopped meanwhile: what is gone would be planned anew, as if
+        nothing were replaced. Then it is planned once more, as it was when it was last built.
+        """
         before = read_tfstate(job.state)
         policy = await asyncio.to_thread(read_policy, job.template_dir)
         if policy is ReplacementPolicy.FAIL:  # the claim would fail, and this is to say why
@@ -149,7 +154,12 @@ class TerraformProvisioner:
             )
             await asyncio.to_thread(protection.begin)
             plan_file = job.work_dir / "claim.tfplan"
-            if not list_replaced(await self._judge(session, policy, protection, plan_file)):
+            planned = await self._judge(session, policy, protection, plan_file)
+            if gone := _list_gone(planned, before):
+                said = f"{', '.join(gone)}: gone meanwhile; the claim is planned as it was before"
+                log.say(Level.WARN, said)
+                planned = await self._judge(session, policy, protection, plan_file, _AS_IT_WAS)
+            if not list_replaced(planned):
                 return ()
             shown = await session.capture("show", ("show", "-no-color", "-json", str(plan_file)))
         replacements = read_replacements(shown)
@@ -194,10 +204,11 @@ class TerraformProvisioner:
         policy: ReplacementPolicy,
         protection: Protection,
         plan_file: Path,
+        more: Sequence[str] = (),
     ) -> list[PlannedChange]:
         """Plans a claim until it replaces nothing that can be spared; returns the plan."""
         while True:
-            arguments = (*_PLAN, f"-out={plan_file}")
+            arguments = (*_PLAN, *more, f"-out={plan_file}")
             timeout_seconds = self._settings.plan_timeout_seconds
             await session.run("plan", arguments, timeout_seconds=timeout_seconds)
             planned = session.log.planned
@@ -254,6 +265,14 @@ class TerraformProvisioner:
             )
             await session.prepare()
             yield session
+
+
+def _list_gone(planned: Iterable[PlannedChange], before: Tfstate) -> tuple[str, ...]:
+    """What a plan makes although it was there."""
+    was_there = {instance.address for instance in before.instances}
+    return tuple(
+        each.address for each in planned if each.action == "create" and each.address in was_there
+    )
 
 
 def _quiet(log: LogSink) -> LogSink:

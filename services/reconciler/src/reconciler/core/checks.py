@@ -18,8 +18,10 @@ __all__ = [
     "WORKER_SEEN",
     "Check",
     "InstanceView",
+    "ManifestsView",
     "WorkerView",
     "check_instances",
+    "check_manifests",
     "check_provisioners",
     "check_versions",
 ]
@@ -67,6 +69,14 @@ class InstanceView:
     problems: tuple[str, ...] = ()
     programs: dict[str, str]
     last_seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestsView:
+    """How agents' manifests are stored: whether new ones are encrypted; how many are in clear."""
+
+    are_sealed: bool
+    plain: int
 
 
 def check_versions(own: str, instances: Sequence[InstanceView]) -> Check:
@@ -126,6 +136,39 @@ def check_instances(instances: Sequence[InstanceView]) -> tuple[Check, ...]:
             for problem in each.problems
         )
     return tuple(checks)
+
+
+def check_manifests(
+    own: str, view: ManifestsView, instances: Sequence[InstanceView]
+) -> tuple[Check, ...]:
+    """Whether secrets in what agents run lie in the database in clear for no good reason.
+
+    A reconciler of 0.1 is not seen: it tells nobody of itself.
+    """
+    is_mixed = any(releases_apart(own, each.version) != 0 for each in instances)
+    if not view.are_sealed and not is_mixed:
+        return (
+            Check(
+                name="secrets",
+                is_ok=True,
+                is_warning=True,
+                message="what agents run, secrets in it too, is stored in clear, as 0.1 reads it",
+                fix="when no reconciler of the release before is left, run"
+                " `python -m reconciler migrate --post`",
+            ),
+        )
+    if view.are_sealed and view.plain:
+        return (
+            Check(
+                name="secrets",
+                is_ok=True,
+                is_warning=True,
+                message=f"what {view.plain} agents run, secrets in it too, lies in clear",
+                fix="set state_key_file for every reconciler; what lies in clear is then encrypted"
+                " within two minutes",
+            ),
+        )
+    return ()
 
 
 def check_provisioners(workers: Sequence[WorkerView]) -> Check:

@@ -15,14 +15,28 @@ from uuid import UUID
 from reconciler.core.imports import to_rows
 from reconciler.core.parameters import read_parameters, require_valid
 from reconciler.core.templates import PresetView, VersionView
-from svckit.errors import FailedPrecondition, InvalidArgument, NotFound
+from svckit.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 
-__all__ = ["Asked", "CheckView", "Findings", "decide_dry_runs", "from_row", "to_row"]
+__all__ = [
+    "Asked",
+    "CheckView",
+    "Findings",
+    "decide_dry_runs",
+    "from_row",
+    "judge_end",
+    "require_room",
+    "to_row",
+]
 
 CHECKS_MAX: Final = 20
 """Of one request: each costs a worker a plan."""
+WAITING_MAX: Final = 100
+"""Of one organization: five requests of the largest kind."""
 LISTED_MAX: Final = 1000
 """Resources kept of one plan."""
+NOT_RECORDED: Final = (
+    "what the plan found was not recorded, as while the release before still serves; check again"
+)
 
 Changes = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -92,6 +106,17 @@ def decide_dry_runs(
     )
 
 
+def require_room(waiting: int, more: int) -> None:
+    """Raises ResourceExhausted if too many checks of an organization would wait."""
+    if waiting + more > WAITING_MAX:
+        raise ResourceExhausted(
+            f"template: {waiting} checks of its organization wait already; with {more} more they"
+            f" would be over {WAITING_MAX}, so ask again when some are done",
+            reason="TOO_MANY_CHECKS",
+            field="template",
+        )
+
+
 def _choose_presets(version: VersionView, name: str) -> Sequence[PresetView | None]:
     if not name:
         return [view for view in version.presets if view.preset.prebuilds is not None] or [None]
@@ -122,6 +147,15 @@ def from_row(stored: Mapping[str, Any]) -> Findings:
         replacements=_from_lists(stored.get("replacements", ())),
         owner_dependent=_from_lists(stored.get("owner_dependent", ())),
     )
+
+
+def judge_end(status: str, error: str, stored: Mapping[str, Any]) -> tuple[str, str]:
+    """How a check ended, and why: a plan that is done and of which nothing was kept is no check. A
+    reconciler of 0.1, which knows no findings, took the worker's report.
+    """
+    if status == "succeeded" and not to_row(Findings()).keys() <= stored.keys():
+        return "failed", NOT_RECORDED
+    return status, error
 
 
 def _to_lists(changes: Changes) -> list[list[Any]]:

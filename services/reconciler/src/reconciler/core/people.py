@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.errors import MessageError
+from email.headerregistry import Address
 from typing import Final
 from uuid import UUID
 
@@ -167,6 +169,7 @@ def check_email(email: str) -> str:
         and email.isprintable()
         and not any(sign in email for sign in ' ,;<>"()')
         and "@" not in local
+        and _can_be_addressed(email)
     )
     if email and not is_address:
         raise InvalidArgument(
@@ -175,6 +178,15 @@ def check_email(email: str) -> str:
             field="email",
         )
     return email
+
+
+def _can_be_addressed(email: str) -> bool:
+    """Whether a mail can be written to it."""
+    try:
+        Address(addr_spec=email)
+    except (ValueError, IndexError, MessageError):  # all that `email` says of one that is none
+        return False
+    return True
 
 
 def token_expiry(lifetime_seconds: int, now: datetime) -> datetime:

@@ -4,14 +4,16 @@ While one batch is in the database the next gathers, so that a lone claim waits 
 burst costs a few statements. One connection makes all claims of this replica; replicas race for
 prebuilds by row locks.
 
-A caller that goes away leaves the others alone; its claim may be made all the same, as if it had
-gone a moment later.
+A caller that goes away leaves the others alone. Its claim may be under way and be made all the
+same, as if it had gone a moment later; it goes when that is known, and keeps until then what it
+holds for the claim.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -56,7 +58,13 @@ class ClaimBatches:
         asked = _Asked(wanted, ids, asyncio.get_running_loop().create_future())
         self._waiting.append(asked)
         self._nudge.set()
-        return await asked.answer
+        try:
+            return await asyncio.shield(asked.answer)
+        except asyncio.CancelledError:
+            if asked in self._waiting:
+                asked.answer.cancel()
+            await _settle(asked.answer)
+            raise
 
     async def run(self) -> None:
         """Makes claims, forever."""
@@ -111,6 +119,15 @@ class ClaimBatches:
             keys |= own
         self._waiting.extendleft(reversed(left))
         return batch
+
+
+async def _settle(answer: asyncio.Future[Claimed | None]) -> None:
+    """Waits for the end of a claim, which nobody asks for any more, however often that is said."""
+    while not answer.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([answer])
+    if not answer.cancelled():
+        answer.exception()  # is nobody's any more
 
 
 def _keys(wanted: Wanted) -> list[tuple[UUID, str, str]]:

@@ -61,6 +61,7 @@ class SelfReport:
                 problems=tuple(self._readiness.problems()),
                 programs={},
                 last_seen_at=now,
-            )
+            ),
+            None,
         )
         await self._views.forget_instances(now - FORGOTTEN)

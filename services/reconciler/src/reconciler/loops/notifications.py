@@ -20,8 +20,16 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from reconciler.core.checks import Check
 from reconciler.core.notifications.fanout import Target
-from reconciler.core.notifications.retries import Bury, Conclude, TryAgain, decide
-from reconciler.core.notifications.sinks import Accepted, Outcome, Refused, Sink, Unreached
+from reconciler.core.notifications.kinds import Channel
+from reconciler.core.notifications.retries import Bury, Conclude, Drop, TryAgain, decide
+from reconciler.core.notifications.sinks import (
+    Accepted,
+    Outcome,
+    Refused,
+    Sink,
+    Unaddressed,
+    Unreached,
+)
 from reconciler.loops.leadership import NOTIFICATION_LOCK
 from reconciler.store.db import Database
 from reconciler.store.notifications import DeliveryCount, Leased, NotificationQueue
@@ -42,6 +50,8 @@ REST_SECONDS_MAX: Final = 60.0
 LOOK_SECONDS: Final = 60.0
 """Between two looks for jobs that nobody takes, and two counts."""
 PROVISIONER_SEEN = timedelta(seconds=60)
+STRAY_AFTER = timedelta(hours=1)
+"""Long enough for every replica to have been given the same sinks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +60,7 @@ class SendSettings:
 
     tick_seconds: float = 5.0
     timeout_seconds: float = 20.0
-    attempts_max: int = 12
+    attempts_max: int = 60  # with the other defaults: over a day at least, two at most
     first_delay_seconds: float = 10.0
 
 
@@ -63,6 +73,9 @@ class NotificationMetrics:
             "warmpool_notifications_sent",
             description="Attempts to send a notification, by channel and outcome.",
         )
+        for channel in set(Channel) - {Channel.INBOX}:
+            for outcome in ("sent", "failed", "dead"):
+                self.attempted(channel.value, outcome, 0)  # else no increase shows the first one
         meter.create_observable_gauge(
             "warmpool_notifications_pending",
             callbacks=[lambda options: self._observe("pending", options)],
@@ -74,9 +87,11 @@ class NotificationMetrics:
             description="Notifications that could not be sent.",
         )
 
-    def attempted(self, channel: str, outcome: str) -> None:
-        """An attempt has ended: "sent", "failed" (it will be tried again) or "dead"."""
-        self._sent.add(1, {"channel": channel, "outcome": outcome})
+    def attempted(self, channel: str, outcome: str, count: int = 1) -> None:
+        """An attempt has ended: "sent", "failed" (it will be tried again) or "dead"; also what is
+        dead without one.
+        """
+        self._sent.add(count, {"channel": channel, "outcome": outcome})
 
     def counted(self, counts: tuple[DeliveryCount, ...]) -> None:
         """What the planning replica found; nothing on the others."""
@@ -91,8 +106,8 @@ class NotificationMetrics:
 
 
 class PlanLoop:
-    """Plans deliveries, and looks for jobs that nobody takes. `missing_seconds` 0: it does not
-    look.
+    """Plans deliveries, ends those of sinks that are gone, and looks for jobs that nobody takes:
+    with `missing_seconds` 0 it does not.
     """
 
     def __init__(
@@ -159,6 +174,10 @@ class PlanLoop:
             waited, now = timedelta(seconds=self._missing_seconds), self._clock.now()
             if sorts := await self._queue.look_for_untaken_jobs(waited, PROVISIONER_SEEN, now):
                 LOG.warning("no provisioner takes some jobs", count=sorts)
+        if strays := await self._queue.bury_strays(self._targets, STRAY_AFTER, self._clock.now()):
+            for channel in strays:
+                self._instruments.attempted(channel, "dead")
+            LOG.error("notifications are for sinks that are set up no more", count=len(strays))
         self._instruments.counted(await self._queue.count())
 
 
@@ -218,13 +237,16 @@ class SendLoop:
 
     async def run_once(self) -> int:
         """Sends a few that are due; returns how many were tried."""
+        target, attempts_max = self._sink.target, self._settings.attempts_max
+        lapsed = await self._queue.bury_lapsed(target, attempts_max, self._clock.now())
+        self._instruments.attempted(target.channel.value, "dead", lapsed)
         lease = timedelta(seconds=LEASE_TIMEOUTS * self._settings.timeout_seconds)
         leased = await self._queue.lease(
-            self._sink.target,
+            target,
             SENDS_MAX,
             self._clock.now(),
             lease=lease,
-            attempts_max=self._settings.attempts_max,
+            attempts_max=attempts_max,
         )
         async with asyncio.TaskGroup() as tasks:
             for each in leased:
@@ -256,6 +278,14 @@ class SendLoop:
             case Conclude():
                 self._instruments.attempted(channel, "sent")
                 LOG.info("a notification was sent", channel=channel, kind=kind, name=name)
+            case Drop(reason=reason):
+                LOG.info(
+                    "a notification has nobody to go to",
+                    channel=channel,
+                    kind=kind,
+                    name=name,
+                    reason=reason,
+                )
             case TryAgain(error=error):
                 self._instruments.attempted(channel, "failed")
                 LOG.warning(
@@ -292,6 +322,8 @@ class SendLoop:
         match outcome:
             case Accepted() | Refused():
                 self._failures, self._last_error = 0, ""
-            case Unreached(error=error):
+            case Unaddressed():
+                pass
+            case Unreached(error=error, brief=brief):
                 self._failures += 1
-                self._last_error = error
+                self._last_error = brief or error

@@ -1,4 +1,5 @@
-"""Removes old log lines and audit entries, if the operator said for how long to keep them.
+"""Removes old log lines, audit entries and notifications, if the operator said how long to keep
+them.
 
 Promises: one replica at a time; in small batches with rests in between, so that nobody else waits;
 nothing is removed that is not older than was asked for.

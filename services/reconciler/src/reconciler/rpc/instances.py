@@ -47,7 +47,8 @@ class InstanceServicer(rpc.InstanceServiceServicer):
                     name[:TEXT_MAX]: said[:TEXT_MAX] for name, said in request.programs.items()
                 },
                 last_seen_at=now,
-            )
+            ),
+            principal.key_id,
         )
         return pb.ReportInstanceResponse()
 

@@ -6,9 +6,10 @@ deliveries are the whole installation's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
+from reconciler.core.notifications.fanout import Target
 from reconciler.core.notifications.kinds import Kind, check_kind, check_personal_channel
 from reconciler.core.notifications.views import list_preferences
 from reconciler.core.people import (
@@ -45,7 +46,15 @@ PAGE_MAX = 200
 class NotificationServicer(rpc.NotificationServiceServicer):
     """Implements NotificationService."""
 
-    def __init__(self, database: Database, clock: Clock, new_id: Callable[[], UUID]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        new_id: Callable[[], UUID],
+        targets: Sequence[Target],
+    ) -> None:
+        """`targets` are the sinks that are set up."""
+        self._targets = tuple(targets)
         self._inboxes = Inboxes(database)
         self._people = People(database)
         self._clock = clock
@@ -78,7 +87,8 @@ class NotificationServicer(rpc.NotificationServiceServicer):
         user = await self._find_user(request.username, "notification.read")
         said = await self._inboxes.get_preferences(user.id)
         return pb.GetPreferencesResponse(
-            preferences=encode_preferences(list_preferences(said)), email=user.email
+            preferences=encode_preferences(list_preferences(said)),
+            email=await self._inboxes.get_address(user.id),
         )
 
     async def SetPreference(
@@ -137,7 +147,7 @@ class NotificationServicer(rpc.NotificationServiceServicer):
                 field="ids",
             )
         count = await self._inboxes.retry(
-            ids or None, calling_actor(self._new_id()), self._clock.now()
+            ids or None, self._targets, calling_actor(self._new_id()), self._clock.now()
         )
         return pb.RetryDeliveriesResponse(count=count)
 

@@ -117,15 +117,16 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
         self, worker: Worker, wants: _Wants, nudge: Nudge
     ) -> AsyncGenerator[pb.AcquireJobsResponse, None]:
         yield pb.AcquireJobsResponse(keep_alive=pb.KeepAlive())  # says that the worker is known
-        quiet_since = self._clock.monotonic()
+        registered_at = self._clock.monotonic()
         while wants.is_open:
             if self._stopping.is_set():
                 yield pb.AcquireJobsResponse(reconnect=pb.Reconnect(after_ms=200))
                 return
             job = await self._queue.acquire(worker, self._clock.now()) if wants.count else None
-            if job is not None:
+            if job is None:
+                await nudge.wait(self._settings.poll_seconds)
+            else:
                 wants.count -= 1
-                quiet_since = self._clock.monotonic()
                 LOG.info(
                     "a job was acquired",
                     job_id=str(job.id),
@@ -142,10 +143,9 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
                         access_url=self._settings.access_url,
                     )
                 )
-                continue
-            await nudge.wait(self._settings.poll_seconds)
-            if self._clock.monotonic() - quiet_since >= self._settings.keep_alive_seconds:
-                quiet_since = self._clock.monotonic()
+            # However busy it is: who is not seen counts as absent.
+            if self._clock.monotonic() - registered_at >= self._settings.keep_alive_seconds:
+                registered_at = self._clock.monotonic()
                 await self._queue.register(worker, self._clock.now())
                 yield pb.AcquireJobsResponse(keep_alive=pb.KeepAlive())
 

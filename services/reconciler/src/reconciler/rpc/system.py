@@ -10,6 +10,7 @@ from reconciler.core.checks import (
     InstanceView,
     WorkerView,
     check_instances,
+    check_manifests,
     check_provisioners,
     check_versions,
 )
@@ -61,6 +62,7 @@ class SystemServicer(rpc.SystemServiceServicer):
             postgres = await self._views.get_postgres()
             workers = await self._views.list_workers(now - WORKER_SEEN)
             instances = await self._views.list_instances(now - WORKER_SEEN)
+            manifests = await self._views.get_manifests()
         except Unavailable as error:
             checks.append(
                 Check(
@@ -72,6 +74,7 @@ class SystemServicer(rpc.SystemServiceServicer):
             )
         else:
             checks += self._judge(postgres, workers, instances)
+            checks += check_manifests(self._version, manifests, instances)
             response.schema_version = postgres.schema_version
             response.postgres_version = postgres.version
             response.provisioners.extend(map(_encode_worker, workers))

@@ -1,12 +1,15 @@
 """Mail over SMTP: one message to one person, over a connection of its own.
 
 What the server says of this one message for good (no such mailbox, too large) refuses it; anything
-else, wrong credentials and certificates included, is the server's condition and may pass.
+else, wrong credentials and certificates included, is the server's condition and may pass. Servers
+repeat whom a mail was for: no address is in what is said of a failure, and to everybody only its
+sort and the server's code are told.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from dataclasses import dataclass, field
 from email.errors import MessageError
@@ -19,7 +22,14 @@ import aiosmtplib
 
 from reconciler.core.notifications.fanout import Target
 from reconciler.core.notifications.kinds import Channel, MailTls
-from reconciler.core.notifications.sinks import Accepted, Message, Outcome, Refused, Unreached
+from reconciler.core.notifications.sinks import (
+    Accepted,
+    Message,
+    Outcome,
+    Refused,
+    Unaddressed,
+    Unreached,
+)
 from reconciler.core.notifications.wording import one_line
 from reconciler.sinks.masking import describe
 from svckit.errors import StartFailed
@@ -28,6 +38,7 @@ __all__ = ["MailSettings", "MailSink", "check_sender", "compose"]
 
 
 GOODBYE_SECONDS = 1.0
+_ADDRESS = re.compile(r"[^\s<>()\[\]\"',;:]+@[^\s<>()\[\]\"',;:]+")
 _NO_ADDRESS = (ValueError, IndexError, MessageError)
 """How `email` says that something is none."""
 
@@ -60,11 +71,11 @@ class MailSink:
         """Sends one mail."""
         settings = self._settings
         if not message.email:
-            return Refused("the recipient has no address any more, or was disabled")
+            return Unaddressed("the recipient has no address any more, or was disabled")
         try:
             mail = compose(message, settings.sender)
         except _NO_ADDRESS as error:
-            return Refused(f"no mail can be addressed to them: {error}")
+            return Refused(_mask(f"no mail can be addressed to them: {error}"))
         client = aiosmtplib.SMTP(
             hostname=settings.host,
             port=settings.port,
@@ -79,8 +90,8 @@ class MailSink:
             await client.send_message(mail, sender=settings.sender, recipients=[message.email])
             await _leave(client)
         except Exception as error:
-            said = describe(error, settings.password)
-            return Refused(said) if _is_final(error) else Unreached(said)
+            said = _mask(describe(error, settings.password, message.email))
+            return Refused(said) if _is_final(error) else Unreached(said, _name(error))
         finally:
             client.close()  # at once, also when time is up: a goodbye would wait for a slow server
         return Accepted()
@@ -116,6 +127,22 @@ def check_sender(sender: str) -> str:
     except _NO_ADDRESS as error:
         raise StartFailed(f"smtp_from is not an address: {error}") from None
     return sender
+
+
+def _mask(said: str) -> str:
+    return _ADDRESS.sub("***", said)
+
+
+def _name(error: Exception) -> str:
+    """The sort of an error, and the server's code if it said one."""
+    name = type(error).__name__
+    match error:
+        case aiosmtplib.SMTPRecipientsRefused(recipients=[first, *_]):
+            return f"{name} {first.code}"
+        case aiosmtplib.SMTPResponseException(code=code):
+            return f"{name} {code}"
+        case _:
+            return name
 
 
 def _is_final(error: Exception) -> bool:

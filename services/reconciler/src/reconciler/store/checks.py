@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from reconciler.core.dryruns import Asked, CheckView, from_row
+import asyncpg
+
+from reconciler.core.dryruns import Asked, CheckView, from_row, judge_end, require_room
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
@@ -37,10 +39,13 @@ class Checks:
         now: datetime,
     ) -> tuple[CheckView, ...]:
         """Queues dry runs, each under the id beside it. Raises NotFound if the template was
-        deleted meanwhile.
+        deleted meanwhile, ResourceExhausted if too many would wait.
         """
 
         async def work(connection: Connection) -> tuple[CheckView, ...]:
+            organization_id = await connection.fetchval(SQL.lock_organization, version_id)
+            waiting = await connection.fetchval(SQL.count_waiting_checks, organization_id)
+            require_room(waiting, len(asked))
             for job_id, each in asked:
                 queued = await connection.fetchval(
                     SQL.queue_check,
@@ -71,16 +76,18 @@ class Checks:
 
 
 async def _list(connection: Connection, job_ids: Sequence[UUID]) -> tuple[CheckView, ...]:
-    return tuple(
-        CheckView(
-            job_id=row["id"],
-            organization_id=row["organization_id"],
-            provisioner_type=row["provisioner_type"],
-            preset=row["result"].get("preset", ""),
-            prebuild=row["result"].get("prebuild", ""),
-            status=row["status"],
-            error=row["error"],
-            findings=from_row(row["result"]),
-        )
-        for row in await connection.fetch(SQL.list_checks, list(job_ids))
+    return tuple(map(_read, await connection.fetch(SQL.list_checks, list(job_ids))))
+
+
+def _read(row: asyncpg.Record) -> CheckView:
+    status, error = judge_end(row["status"], row["error"], row["result"])
+    return CheckView(
+        job_id=row["id"],
+        organization_id=row["organization_id"],
+        provisioner_type=row["provisioner_type"],
+        preset=row["result"].get("preset", ""),
+        prebuild=row["result"].get("prebuild", ""),
+        status=status,
+        error=error,
+        findings=from_row(row["result"]),
     )

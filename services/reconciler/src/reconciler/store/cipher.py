@@ -24,15 +24,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from svckit.errors import FailedPrecondition, InvalidArgument
 
-__all__ = ["SECRET_LENGTH_MIN", "StateCipher", "cipher_from_text"]
+__all__ = ["MARK", "SECRET_LENGTH_MIN", "StateCipher", "cipher_from_text"]
 
 SECRET_LENGTH_MIN: Final = 32
 """Characters a key's text must have: 24 random bytes in Base64, 16 in hexadecimal."""
 
-_MARK: Final = b"\0wps\x01"  # no tfstate begins so: they are JSON
+MARK: Final = b"\0wps\x01"
+"""What is sealed begins so; no tfstate and no manifest does: they are JSON."""
 _KEY_ID_BYTES: Final = 4
 _NONCE_BYTES: Final = 12
-_HEADER_BYTES: Final = len(_MARK) + _KEY_ID_BYTES
+_HEADER_BYTES: Final = len(MARK) + _KEY_ID_BYTES
 
 
 class StateCipher:
@@ -57,7 +58,7 @@ class StateCipher:
         if self._sealer is None:
             return plain
         key_id, sealer = self._sealer
-        header = _MARK + key_id
+        header = MARK + key_id
         nonce = os.urandom(_NONCE_BYTES)
         return header + nonce + sealer.encrypt(nonce, plain, header + owner_id.bytes)
 
@@ -65,9 +66,9 @@ class StateCipher:
         """What was sealed for this id. Raises FailedPrecondition, reason STATE_KEY_UNKNOWN if its
         key is not among ours, reason STATE_DAMAGED if it was changed or moved.
         """
-        if not stored.startswith(_MARK):
+        if not stored.startswith(MARK):
             return stored
-        opener = self._openers.get(stored[len(_MARK) : _HEADER_BYTES])
+        opener = self._openers.get(stored[len(MARK) : _HEADER_BYTES])
         if opener is None:
             raise FailedPrecondition(
                 f"{what} {owner_id} was encrypted with a key that the reconciler's state_key_file"
@@ -90,7 +91,7 @@ class StateCipher:
     def count_unreadable(self, headers: Iterable[bytes]) -> int:
         """How many rows, given their first bytes, need a key that is not among ours."""
         return sum(
-            header.startswith(_MARK) and header[len(_MARK) : _HEADER_BYTES] not in self._openers
+            header.startswith(MARK) and header[len(MARK) : _HEADER_BYTES] not in self._openers
             for header in headers
         )
 

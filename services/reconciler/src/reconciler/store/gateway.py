@@ -99,8 +99,10 @@ class Agents:
         """Records steps, in one statement; says of each whether the claim is that agent's, and
         which claims moved on.
         """
+        said = sorted({step.claim_id for step in steps})
 
         async def work(connection: Connection) -> tuple[list[bool], tuple[AppliedClaim, ...]]:
+            await connection.fetch(SQL.lock_claims, said)
             rows = await connection.fetch(
                 SQL.record_reinits,
                 [step.token_hash for step in steps],

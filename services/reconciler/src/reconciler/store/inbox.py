@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from reconciler.core.audit import Actor
+from reconciler.core.notifications.fanout import Target
 from reconciler.core.notifications.kinds import Channel, Kind
 from reconciler.core.notifications.views import DeliveryView, InboxView
 from reconciler.core.notifications.wording import Rendered, render
@@ -110,14 +111,21 @@ class Inboxes:
 
         await self._database.transact(work)
 
+    async def get_address(self, user_id: UUID) -> str:
+        """Where somebody's mail goes; empty means nowhere."""
+        async with self._database.read() as connection:
+            return await connection.fetchval(SQL.get_address, user_id) or ""
+
     async def set_address(self, user: UserView, email: str, actor: Actor, now: datetime) -> None:
-        """Sends somebody's mail there from now on."""
+        """Sends somebody's mail there from now on; empty means to the address of their account,
+        which only owners set: templates see it.
+        """
 
         async def work(connection: Connection) -> None:
             if await connection.fetchval(SQL.set_address, user.id, email) is None:
                 return
             entry = actor.entry(
-                "user.set_email", "user", user.id, username=user.username, email=email
+                "notification.set_address", "user", user.id, username=user.username, email=email
             )
             await insert_audit(connection, entry, now)
 
@@ -149,12 +157,22 @@ class Inboxes:
             for r in rows
         )
 
-    async def retry(self, ids: Sequence[UUID] | None, actor: Actor, now: datetime) -> int:
-        """Lets dead deliveries be tried again, these or all; returns how many were dead."""
+    async def retry(
+        self,
+        ids: Sequence[UUID] | None,
+        targets: Sequence[Target],
+        actor: Actor,
+        now: datetime,
+    ) -> int:
+        """Lets dead deliveries be tried again, these or all; returns how many. `targets` are the
+        sinks there are: what was for another goes to those of its channel.
+        """
+        channels = [target.channel.value for target in targets]
+        names = [target.name for target in targets]
 
         async def work(connection: Connection) -> int:
             wanted = None if ids is None else list(ids)
-            revived = await connection.fetch(SQL.revive_deliveries, wanted, now)
+            revived = await connection.fetch(SQL.revive_deliveries, wanted, now, channels, names)
             if revived:
                 entry = actor.entry("notification.retry", "notification", "*", count=len(revived))
                 await insert_audit(connection, entry, now)

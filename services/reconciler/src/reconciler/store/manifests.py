@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
-from reconciler.store.cipher import StateCipher
+from reconciler.store.cipher import MARK, StateCipher
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
 
@@ -51,16 +51,22 @@ class Manifests:
             await connection.execute(SQL.seal_from_now_on, now)
 
     async def seal_all(self) -> int:
-        """Encrypts those that lie in clear and need not; returns how many there were."""
+        """Encrypts those that lie in clear and need not, for the release before or because there
+        was no key; returns how many there were.
+        """
         total = 0
         while sealed := await self._database.transact(self._seal_some):
             total += sealed
         return total
 
     async def _seal_some(self, connection: Connection) -> int:
-        rows = await connection.fetch(SQL.list_plain_manifests, BATCH)
+        mark = None if self._cipher.is_plain else MARK
+        rows = await connection.fetch(SQL.list_plain_manifests, BATCH, mark)
         for row in rows:
-            sealed = seal_manifest(self._cipher, row["id"], row["manifest"])
+            manifest = open_manifest(
+                self._cipher, row["id"], row["manifest"], row["manifest_sealed"]
+            )
+            sealed = seal_manifest(self._cipher, row["id"], manifest)
             await connection.execute(SQL.seal_manifest, row["id"], sealed)
         return len(rows)
 

@@ -17,7 +17,7 @@ from uuid import UUID
 import asyncpg
 
 from reconciler.core.notifications.fanout import Event, Person, Target, plan_fan_out
-from reconciler.core.notifications.retries import Bury, Conclude, Decision, TryAgain
+from reconciler.core.notifications.retries import Bury, Conclude, Decision, Drop, TryAgain
 from reconciler.core.notifications.sinks import Message
 from reconciler.core.notifications.wording import render
 from reconciler.store.db import Connection, Database
@@ -29,6 +29,7 @@ __all__ = ["DeliveryCount", "Leased", "NotificationQueue"]
 SQL = load_queries("notifications")
 EVENTS_MAX: Final = 50
 """In one transaction of planning."""
+NO_SINK: Final = "no such sink any more"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,31 @@ class NotificationQueue:
 
         return await self._database.transact(work)
 
+    async def bury_strays(
+        self, targets: Sequence[Target], waited: timedelta, now: datetime
+    ) -> tuple[str, ...]:
+        """Ends what has been due for so long and is for none of these sinks, the only ones there
+        are; returns the channel of each.
+        """
+        async with self._database.read() as connection:
+            rows = await connection.fetch(
+                SQL.bury_strays,
+                [target.channel.value for target in targets],
+                [target.name for target in targets],
+                now - waited,
+                NO_SINK,
+                now,
+            )
+        return tuple(row["channel"] for row in rows)
+
+    async def bury_lapsed(self, target: Target, attempts_max: int, now: datetime) -> int:
+        """Ends what nobody reported on the last attempt of; returns how many."""
+        async with self._database.read() as connection:
+            done = await connection.execute(
+                SQL.bury_lapsed, target.channel.value, target.name, attempts_max, now
+            )
+        return int(done.rpartition(" ")[2])
+
     async def lease(
         self,
         target: Target,
@@ -111,15 +137,11 @@ class NotificationQueue:
     ) -> tuple[Leased, ...]:
         """Takes what is due for a sink."""
         address = target.channel.value, target.name
-
-        async def work(connection: Connection) -> tuple[Leased, ...]:
-            await connection.execute(SQL.bury_lapsed, *address, attempts_max, now)
+        async with self._database.read() as connection:
             rows = await connection.fetch(
                 SQL.lease_deliveries, *address, limit, now, now + lease, attempts_max
             )
-            return tuple(map(_read_leased, rows))
-
-        return await self._database.transact(work)
+        return tuple(map(_read_leased, rows))
 
     async def settle(self, leased: Leased, decision: Decision, now: datetime) -> bool:
         """Records the end of an attempt; whether it still was the latest."""
@@ -130,6 +152,8 @@ class NotificationQueue:
                     query, arguments = SQL.conclude_delivery, ("sent", "", now)
                 case Bury(error=error):
                     query, arguments = SQL.conclude_delivery, ("dead", error, now)
+                case Drop():
+                    query, arguments = SQL.drop_delivery, ()
                 case TryAgain(due_at=due_at, error=error):
                     query, arguments = SQL.postpone_delivery, (due_at, error)
             return await connection.fetchval(query, id_, attempt, *arguments) is not None

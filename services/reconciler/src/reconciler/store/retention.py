@@ -17,6 +17,7 @@ _DELETES: Final[Mapping[str, str]] = {
     "job_logs": SQL.delete_job_logs,
     "agent_logs": SQL.delete_agent_logs,
     "audit_log": SQL.delete_audit_entries,
+    "notification_deliveries": SQL.delete_deliveries,
 }
 KINDS: Final = tuple(_DELETES)
 """What is kept for so long and no longer, by the name of its table."""

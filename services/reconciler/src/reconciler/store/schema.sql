@@ -21,6 +21,7 @@ CREATE TABLE users (
     is_system   boolean NOT NULL DEFAULT false,
     created_at  timestamptz NOT NULL,
     disabled_at timestamptz,
+    notification_email text NOT NULL DEFAULT '', -- where notifications go, which people set themselves; '' is `email`, which templates see
     CONSTRAINT system_user_has_no_roles CHECK (NOT is_system OR roles = '{}'),
     CONSTRAINT system_user_is_not_disabled CHECK (NOT is_system OR disabled_at IS NULL)
 );
@@ -167,7 +168,8 @@ CREATE TABLE jobs (
     CONSTRAINT job_has_a_worker_while_it_runs CHECK (status NOT IN ('running', 'canceling') OR (worker_id IS NOT NULL AND started_at IS NOT NULL))
 );
 ALTER TABLE template_versions ADD CONSTRAINT version_has_an_import_job FOREIGN KEY (job_id) REFERENCES jobs DEFERRABLE INITIALLY DEFERRED;
-CREATE INDEX jobs_waiting ON jobs (is_system, created_at, id) WHERE status = 'pending';
+CREATE INDEX jobs_waiting ON jobs (is_system, created_at, id) WHERE status = 'pending'; -- for the release before
+CREATE INDEX jobs_waiting_by_kind ON jobs (is_system, (kind = 'template_version_dry_run'), created_at, id) WHERE status = 'pending';
 CREATE INDEX jobs_in_hand ON jobs (heartbeat_at) WHERE status IN ('running', 'canceling');
 CREATE INDEX jobs_by_end ON jobs (provisioner_type, finished_at DESC) WHERE finished_at IS NOT NULL AND started_at IS NOT NULL;
 CREATE INDEX jobs_the_pool_lost ON jobs (template_version_id) WHERE is_system AND status = 'failed';
@@ -199,14 +201,16 @@ CREATE TABLE workers (
 
 -- Processes that told of themselves lately, for `warmpool doctor`. `clock_skew_seconds`: how far their clock was ahead.
 CREATE TABLE instances (
-    id                 uuid PRIMARY KEY,
+    id                 uuid NOT NULL,
+    service_key_id     uuid REFERENCES service_keys, -- null: the control plane's own
     service            text NOT NULL,
     name               text NOT NULL,
     version            text NOT NULL,
     clock_skew_seconds double precision NOT NULL,
     problems           text[] NOT NULL,
     programs           jsonb NOT NULL,
-    last_seen_at       timestamptz NOT NULL
+    last_seen_at       timestamptz NOT NULL,
+    CONSTRAINT instance_is_told_of_by_its_own_key UNIQUE NULLS NOT DISTINCT (service_key_id, id)
 );
 
 -- Workspaces ------------------------------------------------------------------------------------------------------------------

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 
-from reconciler.core.checks import InstanceView, WorkerView
+from reconciler.core.checks import InstanceView, ManifestsView, WorkerView
 from reconciler.core.postgres_checks import PostgresView
+from reconciler.store.cipher import MARK
 from reconciler.store.db import Database
 from reconciler.store.queries import load_queries
 
 __all__ = ["SystemViews"]
 
 SQL = load_queries("system")
+INSTANCES_MAX: Final = 1_000
+"""Of one key, and in one list."""
 
 
 class SystemViews:
@@ -31,6 +35,13 @@ class SystemViews:
         fields: dict[str, Any] = dict(row)
         fields["schema_version"] = fields["schema_version"] or ""
         return PostgresView(**fields)
+
+    async def get_manifests(self) -> ManifestsView:
+        """How agents' manifests are stored; raises Unavailable."""
+        async with self._database.read() as connection:
+            row = await connection.fetchrow(SQL.get_manifests, MARK)
+            assert row is not None
+        return ManifestsView(are_sealed=row["are_sealed"], plain=row["plain"])
 
     async def list_workers(self, seen_after: datetime) -> tuple[WorkerView, ...]:
         """Provisioners seen since, by name; raises Unavailable."""
@@ -49,15 +60,18 @@ class SystemViews:
         )
 
     async def list_instances(self, seen_after: datetime) -> tuple[InstanceView, ...]:
-        """Processes seen since, by sort and name; raises Unavailable."""
+        """Processes seen since, by sort and name, 1,000 at most; raises Unavailable."""
         async with self._database.read() as connection:
-            rows = await connection.fetch(SQL.list_instances, seen_after)
+            rows = await connection.fetch(SQL.list_instances, seen_after, INSTANCES_MAX)
         return tuple(_read_instance(row) for row in rows)
 
-    async def note_instance(self, instance: InstanceView) -> None:
-        """Stores what a process says of itself; raises Unavailable."""
+    async def note_instance(self, instance: InstanceView, key_id: UUID | None) -> None:
+        """Stores what a process says of itself, who has this key, or None for the control plane.
+        Nobody changes what others say, and those of a key that were silent for longest go once it
+        has more than 1,000. Raises Unavailable.
+        """
         async with self._database.read() as connection:
-            await connection.execute(
+            is_new = await connection.fetchval(
                 SQL.upsert_instance,
                 instance.id,
                 instance.service,
@@ -67,7 +81,10 @@ class SystemViews:
                 instance.problems,
                 instance.programs,
                 instance.last_seen_at,
+                key_id,
             )
+            if is_new and key_id is not None:
+                await connection.execute(SQL.trim_instances, key_id, INSTANCES_MAX)
 
     async def forget_instances(self, seen_before: datetime) -> None:
         """Removes those long gone; raises Unavailable."""

@@ -28,6 +28,7 @@ from reconciler.loops.outbox import OutboxLoop
 from reconciler.loops.pool import PoolLoop
 from reconciler.loops.reaper import Reaper, ReaperSettings
 from reconciler.loops.retention import RetentionLoop
+from reconciler.loops.sealing import SealingLoop
 from reconciler.rpc.authorizer import TokenAuthorizer
 from reconciler.rpc.creation import Creation
 from reconciler.rpc.gateway import GatewayServicer
@@ -139,8 +140,6 @@ async def _serve(
     if unreadable := await tfstates.count_unreadable():
         LOG.error("no key of the state key file opens some tfstate", total=unreadable)
     manifests = Manifests(database, cipher)
-    if sealed := await manifests.seal_all():
-        LOG.info("manifests that lay in clear were encrypted", action="migrate", total=sealed)
     if unreadable := await manifests.count_unreadable():
         LOG.error("no key of the state key file opens some manifests", total=unreadable)
     ends = JobEnds(database, cipher)
@@ -206,8 +205,10 @@ async def _serve(
             "job_logs": settings.job_logs_days,
             "agent_logs": settings.agent_logs_days,
             "audit_log": settings.audit_days,
+            "notification_deliveries": settings.notification_days,
         },
     )
+    sealing = SealingLoop(database, manifests, clock, entropy)
     notification_metrics = NotificationMetrics(metrics.get_meter("reconciler"))
     notifications = NotificationQueue(database)
     send_loops = [
@@ -221,10 +222,11 @@ async def _serve(
         )
         for sink in read_sinks(settings, clock)
     ]
+    targets = [loop.target for loop in send_loops]
     plan_loop = PlanLoop(
         database,
         notifications,
-        [loop.target for loop in send_loops],
+        targets,
         [loop.nudge for loop in send_loops],
         notification_metrics,
         clock,
@@ -281,7 +283,7 @@ async def _serve(
         name=socket.gethostname(),
         version=release,
     )
-    inboxes = NotificationServicer(database, clock, new_id)
+    inboxes = NotificationServicer(database, clock, new_id, targets)
     authorizer = TokenAuthorizer(Identities(database), clock)
     people = PeopleServicer(database, clock, new_id, new_token, authorizer.forget)
     server = GrpcServer(
@@ -314,6 +316,7 @@ async def _serve(
     loops.start("lifecycle", lifecycle_loop.run)
     loops.start("metrics", figures.run)
     loops.start("retention", retention.run)
+    loops.start("sealing", sealing.run)
     loops.start("self-report", self_report.run)
     loops.start("notifications", plan_loop.run)
     for number, send_loop in enumerate(send_loops):

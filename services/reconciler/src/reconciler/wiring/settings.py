@@ -104,6 +104,12 @@ class ReconcilerSettings(NatsSettings):
     audit_days: int = Field(
         default=0, ge=0, le=36500, description="How long to keep the audit log; 0 is for ever"
     )
+    notification_days: int = Field(
+        default=0,
+        ge=0,
+        le=36500,
+        description="How long to keep notifications once sent, given up or read; 0 is for ever",
+    )
     pool_backoff_seconds: float = Field(
         default=60.0, ge=0, le=86400, description="Backoff per recent failure of a pool"
     )
@@ -142,7 +148,7 @@ class ReconcilerSettings(NatsSettings):
         default=20.0, ge=0.1, le=300, description="How long one send may take"
     )
     notification_attempts_max: int = Field(
-        default=12, ge=1, le=100, description="Attempts before a notification is a dead letter"
+        default=60, ge=1, le=100, description="Attempts before a notification is a dead letter"
     )
     notification_retry_seconds: float = Field(
         default=10.0,
@@ -171,6 +177,9 @@ class ReconcilerSettings(NatsSettings):
     smtp_password_file: Path | None = Field(default=None, description="Their password")
     webhook_url: SecretStr = Field(
         default=SecretStr(""), description="Every notification is posted here; empty posts none"
+    )
+    webhook_url_file: Path | None = Field(
+        default=None, description="A file that holds the webhook's URL, which may be a secret"
     )
     webhook_secret_file: Path | None = Field(
         default=None, description="What signs the posts, at least 16 bytes, or whsec_ and base64"

@@ -24,8 +24,11 @@ def read_sinks(settings: ReconcilerSettings, clock: Clock) -> tuple[Sink, ...]:
     sinks: list[Sink] = []
     if settings.smtp_host:
         sinks.append(_read_mail(settings))
-    if settings.webhook_url.get_secret_value():
-        sinks.append(_read_webhook(settings, clock))
+    if settings.webhook_url_file is not None:
+        url = _read("webhook_url_file", settings.webhook_url_file).strip()
+        sinks.append(_read_webhook(settings, "webhook_url_file", url, clock))
+    elif url := settings.webhook_url.get_secret_value():
+        sinks.append(_read_webhook(settings, "webhook_url", url, clock))
     if settings.apprise_urls_file is not None:
         from reconciler.sinks.chat import read_chat_urls
 
@@ -61,10 +64,10 @@ def _read_mail(settings: ReconcilerSettings) -> Sink:
     return MailSink(mail)
 
 
-def _read_webhook(settings: ReconcilerSettings, clock: Clock) -> Sink:
+def _read_webhook(settings: ReconcilerSettings, name: str, url: str, clock: Clock) -> Sink:
+    """`name` is the setting that the URL is from."""
     from reconciler.sinks.webhook import WebhookSettings, WebhookSink, read_key
 
-    url = settings.webhook_url.get_secret_value()
     parts = urlsplit("")
     try:
         parts = urlsplit(url)
@@ -72,9 +75,9 @@ def _read_webhook(settings: ReconcilerSettings, clock: Clock) -> Sink:
     except ValueError:
         is_url = False
     if not is_url:
-        raise StartFailed("webhook_url: not an http:// or https:// address with a host")
+        raise StartFailed(f"{name}: not an http:// or https:// address with a host")
     if parts.scheme == "http":
-        _refuse_plain_text(settings, "webhook_url", parts.hostname or "", "https://")
+        _refuse_plain_text(settings, name, parts.hostname or "", "https://")
     if settings.webhook_secret_file is None:
         raise StartFailed(
             "webhook_secret_file: missing; posts are signed, so that the receiver"

@@ -423,7 +423,7 @@ class SetAddressRequest(_message.Message):
     username: _builtins.str
     """Whose, by user name; empty means the caller's."""
     email: _builtins.str
-    """The address; empty means no mail."""
+    """The address of their notifications; empty means that of their account."""
     def __init__(
         self,
         *,

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from reconciler.core.notifications.sinks import Accepted, Outcome, Refused, Unreached
+from reconciler.core.notifications.sinks import (
+    Accepted,
+    Outcome,
+    Refused,
+    Unaddressed,
+    Unreached,
+)
 
-__all__ = ["Bury", "Conclude", "Decision", "TryAgain", "decide", "retry_delay"]
+__all__ = ["Bury", "Conclude", "Decision", "Drop", "TryAgain", "decide", "retry_delay"]
 
 DELAY_SECONDS_MAX: Final = 3600.0
 ERROR_CHARS_MAX: Final = 500
@@ -34,7 +40,14 @@ class Bury:
     error: str
 
 
-Decision: TypeAlias = Conclude | TryAgain | Bury
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Nobody is missing it: it goes, and is no dead letter."""
+
+    reason: str
+
+
+Decision: TypeAlias = Conclude | TryAgain | Bury | Drop
 
 
 def decide(
@@ -52,6 +65,8 @@ def decide(
             return Conclude()
         case Refused(error=error):
             return Bury(error[:ERROR_CHARS_MAX])
+        case Unaddressed(reason=reason):
+            return Drop(reason)
         case Unreached(error=error):
             if attempt >= attempts_max:
                 return Bury(f"{error[:ERROR_CHARS_MAX]} (attempt {attempt} of {attempts_max})")

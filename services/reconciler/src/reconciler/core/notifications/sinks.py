@@ -10,7 +10,7 @@ from uuid import UUID
 
 from reconciler.core.notifications.fanout import Target
 
-__all__ = ["Accepted", "Message", "Outcome", "Refused", "Sink", "Unreached"]
+__all__ = ["Accepted", "Message", "Outcome", "Refused", "Sink", "Unaddressed", "Unreached"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +44,22 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unreached:
-    """The receiver could not be asked, or not now."""
+    """The receiver could not be asked, or not now. `brief` is what everybody may read of `error`;
+    empty means all of it.
+    """
 
     error: str
+    brief: str = ""
 
 
-Outcome: TypeAlias = Accepted | Refused | Unreached
+@dataclass(frozen=True, slots=True)
+class Unaddressed:
+    """There is nobody to send it to any more. The receiver was not asked."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Accepted | Refused | Unreached | Unaddressed
 
 
 class Sink(Protocol):

@@ -32,6 +32,9 @@ CREATE INDEX deliveries_dead ON notification_deliveries (finished_at DESC, id DE
 CREATE INDEX deliveries_newest_first ON notification_deliveries (created_at DESC, id DESC);
 CREATE INDEX inbox_newest_first ON notification_deliveries (recipient_id, created_at DESC, id DESC) WHERE channel = 'inbox';
 
+-- Where somebody's notifications go, which they set themselves; '' is their `email`, which is the owners' to set: templates see it.
+ALTER TABLE users ADD COLUMN notification_email text NOT NULL DEFAULT '';
+
 -- Where somebody differs from the defaults.
 CREATE TABLE notification_preferences (
     user_id uuid NOT NULL REFERENCES users,

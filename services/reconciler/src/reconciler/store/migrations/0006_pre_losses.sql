@@ -1,6 +1,5 @@
 -- A pool that keeps losing its members stops: every pass asks which were lost lately, and how pools that have stopped fare.
 
-CREATE INDEX builds_of_lost ON workspace_builds (created_at) WHERE reason = 'lost';
 CREATE INDEX presets_that_stopped ON presets (id) WHERE health = 'hard_limited';
 
 -- Why a pool stopped, for whoever looks at it later.

@@ -1,9 +1,6 @@
--- What a dry run found is kept with its job, so that a person can ask for one; what agents run may be kept encrypted; and how long jobs
--- took lately is found without reading them all.
+-- What a dry run found is kept with its job, so that a person can ask for one; what agents run may be kept encrypted.
 
 ALTER TABLE jobs ADD COLUMN result jsonb NOT NULL DEFAULT '{}';
-
-CREATE INDEX jobs_by_end ON jobs (provisioner_type, finished_at DESC) WHERE finished_at IS NOT NULL AND started_at IS NOT NULL;
 
 -- Code of the release before reads `manifest` alone, so it stays what is written until nothing of that code is left: see ADR 0014.
 ALTER TABLE agents ADD COLUMN manifest_sealed bytea;

@@ -1,3 +1,14 @@
+-- name: lock_organization
+-- Holds the organization of a version for the rest of the transaction, so that its checks are queued one request after the other.
+-- $1 version
+SELECT o.id FROM template_versions v JOIN templates t ON t.id = v.template_id JOIN organizations o ON o.id = t.organization_id
+WHERE v.id = $1 FOR NO KEY UPDATE OF o;
+
+-- name: count_waiting_checks
+-- How many dry runs that somebody asked for wait in an organization.
+-- $1 organization
+SELECT count(*) FROM jobs WHERE status = 'pending' AND NOT is_system AND kind = 'template_version_dry_run' AND organization_id = $1;
+
 -- name: queue_check
 -- Queues a dry run that somebody asked for: upon a prebuild of the preset if one may be used and is there, else upon nothing.
 -- $1 job, $2 version, $3 initiator, $4 parameters, $5 preset's name, $6 preset whose prebuilds may be used or null, $7 the pool's user,

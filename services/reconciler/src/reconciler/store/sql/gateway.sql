@@ -35,6 +35,11 @@ WITH said AS (
 )
 SELECT position, claim_id FROM said ORDER BY position;
 
+-- name: lock_claims
+-- Makes whoever notes steps of the same claims wait, so that the last one sees the steps of all: a statement of its own, and before theirs.
+-- $1 claims
+SELECT id FROM claims WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+
 -- name: close_claims
 -- Notes when every agent of a claim has been told, and when every one has applied it.
 -- $1 claims, $2 now

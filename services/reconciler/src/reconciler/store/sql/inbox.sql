@@ -37,10 +37,15 @@ INSERT INTO notification_preferences (user_id, kind, channel, is_on) VALUES ($1,
 ON CONFLICT (user_id, kind, channel) DO UPDATE SET is_on = excluded.is_on WHERE notification_preferences.is_on <> excluded.is_on
 RETURNING kind;
 
+-- name: get_address
+-- Where somebody's mail goes.
+-- $1 user
+SELECT coalesce(nullif(notification_email, ''), email) FROM users WHERE id = $1;
+
 -- name: set_address
--- Sets where somebody's mail goes. No row if it went there already.
+-- Sets where somebody's mail goes; empty is the address of their account, which stays as it is. No row if it went there already.
 -- $1 user, $2 address
-UPDATE users SET email = $2 WHERE id = $1 AND NOT is_system AND email <> $2 RETURNING id;
+UPDATE users SET notification_email = $2 WHERE id = $1 AND NOT is_system AND notification_email <> $2 RETURNING id;
 
 -- name: list_deliveries
 -- Reads deliveries, newest first.
@@ -56,7 +61,30 @@ WHERE ($1 = '' OR d.status = $1) AND ($2 = '' OR d.channel = $2)
 ORDER BY d.created_at DESC, d.id DESC LIMIT $5;
 
 -- name: revive_deliveries
--- Lets dead deliveries be tried again from the first attempt: these, or all of them.
--- $1 ids or null for all, $2 now
-UPDATE notification_deliveries SET status = 'pending', attempts = 0, due_at = $2, finished_at = NULL
-WHERE status = 'dead' AND ($1::uuid[] IS NULL OR id = ANY ($1)) RETURNING id;
+-- Lets dead deliveries be tried again from the first attempt: these, or all of them. What was for a sink that is set up no more is
+-- planned anew for those of its channel that have not had it; if there are none, it stays dead.
+-- $1 ids or null for all, $2 now, $3 channels and $4 targets of the sinks there are
+WITH sinks AS (
+    SELECT s.channel, s.target FROM unnest($3::text[], $4::text[]) AS s (channel, target)
+), dead AS (
+    SELECT d.*, EXISTS (SELECT FROM sinks s WHERE s.channel = d.channel AND s.target = d.target) AS has_sink
+    FROM notification_deliveries d WHERE d.status = 'dead' AND ($1::uuid[] IS NULL OR d.id = ANY ($1)) FOR UPDATE
+), revived AS (
+    UPDATE notification_deliveries d SET status = 'pending', attempts = 0, due_at = $2, finished_at = NULL
+    FROM dead WHERE d.id = dead.id AND dead.has_sink RETURNING d.id
+), elsewhere AS (
+    SELECT dead.id, dead.notification_id, dead.channel, s.target, dead.recipient_id, dead.created_at
+    FROM dead JOIN sinks s ON s.channel = dead.channel
+    WHERE NOT dead.has_sink AND NOT EXISTS (
+        SELECT FROM notification_deliveries o
+        WHERE o.notification_id = dead.notification_id AND o.channel = s.channel AND o.target = s.target
+          AND o.recipient_id IS NOT DISTINCT FROM dead.recipient_id)
+), planned AS (
+    INSERT INTO notification_deliveries (id, notification_id, channel, target, recipient_id, status, due_at, created_at)
+    SELECT DISTINCT ON (notification_id, channel, target, recipient_id)
+           gen_random_uuid(), notification_id, channel, target, recipient_id, 'pending', $2, created_at
+    FROM elsewhere ON CONFLICT DO NOTHING
+), replaced AS (
+    DELETE FROM notification_deliveries d WHERE d.id IN (SELECT id FROM elsewhere) RETURNING d.id
+)
+SELECT id FROM revived UNION ALL SELECT id FROM replaced;

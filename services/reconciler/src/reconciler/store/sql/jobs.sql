@@ -1,13 +1,13 @@
 -- name: acquire_job
 -- Takes the next job a worker may run, with all that it must know of the build it runs, or rehearses the claim of: people before the
--- pool, then the oldest. The attempt it opens is the fence. A worker whose key was revoked while its stream was open gets none.
+-- pool, then builds and imports before dry runs, then the oldest. The attempt it opens is the fence. A worker whose key was revoked while its stream was open gets none.
 -- $1 worker, $2 provisioner types, $3 the worker's tags, $4 organization or null for any, $5 now, $6 the worker's key
 WITH next AS (
     SELECT id FROM jobs
     WHERE status = 'pending' AND provisioner_type = ANY ($2::text[]) AND tags <@ $3::jsonb
       AND ($4::uuid IS NULL OR organization_id = $4)
       AND EXISTS (SELECT FROM service_keys WHERE service_keys.id = $6 AND revoked_at IS NULL)
-    ORDER BY is_system, created_at, id
+    ORDER BY is_system, kind = 'template_version_dry_run', created_at, id
     LIMIT 1 FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE jobs SET status = 'running', attempt = attempt + 1, worker_id = $1, started_at = $5, heartbeat_at = NULL
@@ -182,8 +182,9 @@ SELECT q.id, q.position, q.ahead, lately.seconds, (
 ) AS in_hand
 FROM (
     SELECT j.id, j.organization_id, j.provisioner_type, j.tags,
-           row_number() OVER (PARTITION BY j.organization_id ORDER BY j.is_system, j.created_at, j.id) - 1 AS position,
-           row_number() OVER (PARTITION BY j.organization_id, j.provisioner_type, j.tags ORDER BY j.is_system, j.created_at, j.id) - 1 AS ahead
+           row_number() OVER (PARTITION BY j.organization_id ORDER BY j.is_system, j.kind = 'template_version_dry_run', j.created_at, j.id) - 1 AS position,
+           row_number() OVER (PARTITION BY j.organization_id, j.provisioner_type, j.tags
+                              ORDER BY j.is_system, j.kind = 'template_version_dry_run', j.created_at, j.id) - 1 AS ahead
     FROM jobs j
     WHERE j.status = 'pending' AND j.is_system <= (SELECT bool_or(mine.is_system) FROM jobs mine WHERE mine.id = ANY ($1::uuid[]))
 ) q, LATERAL (

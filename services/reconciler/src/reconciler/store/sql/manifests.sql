@@ -4,9 +4,11 @@
 INSERT INTO settings (name, value, updated_at) VALUES ('manifests_are_sealed', 'true', $1) ON CONFLICT DO NOTHING;
 
 -- name: list_plain_manifests
--- Reads manifests that lie in clear and need not, some at a time.
--- $1 how many at most
-SELECT id, manifest FROM agents WHERE manifest <> '{}' AND EXISTS (SELECT FROM settings WHERE name = 'manifests_are_sealed')
+-- Reads manifests that lie in clear and need not, some at a time: those for the release before, and those stored while there was no key.
+-- $1 how many at most, $2 how what is encrypted begins, or null if there is no key
+SELECT id, manifest, manifest_sealed FROM agents
+WHERE (manifest <> '{}' OR substring(manifest_sealed FROM 1 FOR octet_length($2::bytea)) <> $2)
+  AND EXISTS (SELECT FROM settings WHERE name = 'manifests_are_sealed')
 ORDER BY id LIMIT $1 FOR UPDATE;
 
 -- name: seal_manifest

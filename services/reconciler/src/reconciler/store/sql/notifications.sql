@@ -44,7 +44,7 @@ ORDER BY created_at, id LIMIT $1 FOR UPDATE SKIP LOCKED;
 -- name: list_people
 -- Who might be told: whoever has a role on the site or in these organizations, and those named.
 -- $1 organizations, $2 users
-SELECT u.id, u.email, u.roles, u.disabled_at IS NOT NULL AS is_disabled,
+SELECT u.id, coalesce(nullif(u.notification_email, ''), u.email) AS email, u.roles, u.disabled_at IS NOT NULL AS is_disabled,
        coalesce((SELECT jsonb_object_agg(m.organization_id, to_jsonb(m.roles)) FROM organization_members m
                  WHERE m.user_id = u.id AND m.roles <> '{}' AND m.organization_id = ANY ($1::uuid[])), '{}') AS organization_roles,
        coalesce((SELECT jsonb_agg(jsonb_build_array(x.kind, x.channel, x.is_on)) FROM notification_preferences x
@@ -76,6 +76,14 @@ UPDATE notifications SET fanned_out_at = $2 WHERE id = ANY ($1::uuid[]);
 UPDATE notification_deliveries SET status = 'dead', finished_at = $4, error = 'nobody reported on the last attempt: ' || error
 WHERE status = 'pending' AND channel = $1 AND target = $2 AND due_at <= $4 AND attempts >= $3;
 
+-- name: bury_strays
+-- Ends deliveries that have been due for long and are for a sink that is set up no more.
+-- $1 channels and $2 targets of the sinks there are, $3 due before, $4 error, $5 now
+UPDATE notification_deliveries d SET status = 'dead', finished_at = $5, error = $4
+WHERE status = 'pending' AND due_at < $3
+  AND NOT EXISTS (SELECT FROM unnest($1::text[], $2::text[]) AS s (channel, target) WHERE s.channel = d.channel AND s.target = d.target)
+RETURNING channel;
+
 -- name: lease_deliveries
 -- Takes deliveries of one sink that are due, oldest first, and opens an attempt of each. Whoever took them has them alone until the
 -- lease ends; the attempt is the fence.
@@ -89,7 +97,8 @@ WITH due AS (
     RETURNING d.id, d.attempts, d.notification_id, d.recipient_id
 )
 SELECT taken.id, taken.attempts, n.kind, n.message, n.facts, n.created_at, o.name AS organization,
-       coalesce(u.username, '') AS username, CASE WHEN u.disabled_at IS NULL THEN coalesce(u.email, '') ELSE '' END AS email
+       coalesce(u.username, '') AS username,
+       CASE WHEN u.disabled_at IS NULL THEN coalesce(nullif(u.notification_email, ''), u.email, '') ELSE '' END AS email
 FROM taken
 JOIN notifications n ON n.id = taken.notification_id
 JOIN organizations o ON o.id = n.organization_id
@@ -101,6 +110,11 @@ ORDER BY n.created_at, taken.id;
 -- $1 delivery, $2 attempt, $3 status, $4 error, $5 now
 UPDATE notification_deliveries SET status = $3, error = $4, finished_at = $5
 WHERE id = $1 AND attempts = $2 AND status = 'pending' RETURNING id;
+
+-- name: drop_delivery
+-- Removes a delivery that there is nobody for, unless a later attempt has been opened. No row then.
+-- $1 delivery, $2 attempt
+DELETE FROM notification_deliveries WHERE id = $1 AND attempts = $2 AND status = 'pending' RETURNING id;
 
 -- name: postpone_delivery
 -- Lets a delivery be tried again later, unless a later attempt has been opened. No row then.
