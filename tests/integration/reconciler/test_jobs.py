@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -59,6 +59,48 @@ async def test_a_person_is_told_how_many_are_before_them_and_how_long_that_may_t
     # AND with two workers at it, half as long
     await world.acquire()
     assert await ask() == (1, 40)
+
+
+@pytest.mark.parametrize("is_other", ["organization", "tags"])
+async def test_what_others_wait_for_says_nothing_about_ones_own_wait(
+    world: PoolWorld, is_other: str
+) -> None:
+    other = uuid4()
+    await world.execute(
+        "INSERT INTO organizations (id, name, created_at) VALUES ($1, 'other', $2)",
+        other,
+        world.clock.now(),
+    )
+
+    async def set_apart(job_id: UUID) -> None:
+        if is_other == "organization":
+            await world.execute("UPDATE jobs SET organization_id = $2 WHERE id = $1", job_id, other)
+        else:
+            await world.execute('UPDATE jobs SET tags = \'{"gpu": "yes"}\' WHERE id = $1', job_id)
+
+    async def ask() -> UUID:
+        world.clock.advance(1)
+        await world.maker.create(world.wanted(), ids := new_ids(), "", world.clock.now())
+        return ids.workspace_id
+
+    # GIVEN others whose jobs take an hour, of which one runs and one waits
+    for seconds in (40, 3600):
+        await world.create_prebuild()
+        job = await world.acquire()
+        world.clock.advance(seconds)
+        await world.complete(job)
+    await set_apart(job.id)
+    for _ in range(2):
+        await world.create_prebuild()
+    await set_apart((await world.acquire()).id)
+    await world.acquire()
+    waiting = await ask()
+    (row,) = await world.fetch("SELECT latest_job_id FROM workspaces WHERE id = $1", waiting)
+    assert isinstance(row["latest_job_id"], UUID)
+    await set_apart(row["latest_job_id"])
+    # THEN who waits for workers of their own is told of these
+    view = await world.workspaces.get(await ask(), world.clock.now())
+    assert view.expected_wait_seconds == 40
 
 
 async def test_a_worker_gets_only_what_it_can_run(world: PoolWorld) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -12,10 +13,12 @@ from uuid import uuid4
 
 import pytest
 
+from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.pools import PoolSettings, concurrency_limit
 from reconciler.loops.pool import PassResult, PoolLoop
 from reconciler.store.db import Connection, Database, open_database
 from reconciler.store.pools import Pools
+from reconciler.store.queries import load_queries
 from svckit.nudge import Nudge
 from testkit.eventually import eventually
 from testkit.pool_world import PoolWorld, RecordedHints
@@ -23,6 +26,7 @@ from testkit.pool_world import PoolWorld, RecordedHints
 pytestmark = pytest.mark.integration
 
 TIMEOUT = timedelta(seconds=60)
+SQL = load_queries("pools")
 HOUR = timedelta(hours=1)
 
 
@@ -202,3 +206,25 @@ async def test_a_burst_of_hints_is_one_pass(world: PoolWorld) -> None:
 
 def _assert_sleeping(world: PoolWorld) -> None:
     assert world.clock.sleeping == 1
+
+
+async def test_the_agents_of_peoples_workspaces_cost_a_pass_nothing(world: PoolWorld) -> None:
+    for _ in range(3):
+        await world.own_workspace()
+    await world.ready_prebuild()
+    explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {SQL.load_totals}"
+    (row,) = await world.fetch(explain, SYSTEM_USER_ID, world.clock.now() - TIMEOUT)
+    (top,) = json.loads(str(row["QUERY PLAN"]))
+    summed_up = [
+        below["Actual Rows"]
+        for node in every_node(top["Plan"])
+        if "workspace_id" in str(node.get("Group Key"))
+        for below in node["Plans"]
+    ]
+    assert summed_up == [1]
+
+
+def every_node(plan: dict[str, Any]) -> Generator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from every_node(below)

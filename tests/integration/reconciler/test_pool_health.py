@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.pools import PoolSettings, count_pool, preset_states
 from reconciler.loops.pool import PoolLoop
 from svckit.nudge import Nudge
-from testkit.pool_world import PoolWorld, RecordedHints, token_hash
+from testkit.pool_world import PoolWorld, RecordedHints, new_ids, token_hash
 
 pytestmark = pytest.mark.integration
 
@@ -311,6 +311,35 @@ async def test_a_missing_provisioner_says_nothing_about_the_pool(world: PoolWorl
         )
     snapshot = await world.pools.load_snapshot(world.clock.now())
     assert snapshot.histories == ()
+
+
+@pytest.mark.parametrize("way", ["failed", "never_ready"])
+async def test_an_old_failure_is_forgotten_once_a_member_was_made_well(
+    single: PoolWorld, way: str
+) -> None:
+    async def count() -> list[tuple[int, int]]:
+        histories = (await single.pools.load_snapshot(single.clock.now())).histories
+        return [(h.recent_failure_count, h.consecutive_failure_count) for h in histories]
+
+    workspace_id = await single.create_prebuild()
+    job = await single.acquire()
+    if way == "failed":
+        await single.fail(job)
+    else:
+        await single.complete(job)
+        await single.pools.delete_prebuild(workspace_id, way, new_ids(), single.clock.now())
+        await single.complete(await single.acquire())
+    seen = [await count()]
+    single.clock.advance(3601)
+    seen.append(await count())
+    await single.ready_prebuild()
+    seen.append(await count())
+    # THEN a failure is news again, and counts alone
+    single.clock.advance(1)
+    await single.create_prebuild()
+    await single.fail(await single.acquire())
+    seen.append(await count())
+    assert seen == [[(1, 1)], [(0, 1)], [], [(1, 1)]]
 
 
 async def test_resuming_one_pool_leaves_the_others_of_its_template_paused(

@@ -46,7 +46,7 @@ async def _read(
 
 
 def _read_wait(row: asyncpg.Record) -> int:
-    return expect_wait(ahead=row["position"], took_seconds=row["seconds"], in_hand=row["in_hand"])
+    return expect_wait(ahead=row["ahead"], took_seconds=row["seconds"], in_hand=row["in_hand"])
 
 
 def _read_workspace(

@@ -171,21 +171,31 @@ INSERT INTO jobs (id, organization_id, kind, provisioner_type, tags, template_ve
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11);
 
 -- name: queue_positions
--- How many jobs of the same organization are before each of these, how long jobs of the kind's provisioner took lately, and how many of
--- them run now; no row for one that is not pending.
+-- How many jobs of the same organization are before each of these, and what tells how long that may take: how many of those are before it
+-- for the same workers, which are those of its organization, type and tags, how long jobs of these took lately, by the newest thousand of
+-- the type, and how many of them run now. No row for one that is not pending.
 -- $1 jobs
-SELECT q.id, q.position, lately.seconds, (SELECT count(*) FROM jobs h WHERE h.status IN ('running', 'canceling')
-       AND h.provisioner_type = q.provisioner_type) AS in_hand
+SELECT q.id, q.position, q.ahead, lately.seconds, (
+    SELECT count(*) FROM jobs h
+    WHERE h.status IN ('running', 'canceling') AND h.provisioner_type = q.provisioner_type AND h.organization_id = q.organization_id
+      AND h.tags = q.tags
+) AS in_hand
 FROM (
-    SELECT j.id, j.provisioner_type,
-           row_number() OVER (PARTITION BY j.organization_id ORDER BY j.is_system, j.kind = 'template_version_dry_run', j.created_at, j.id) - 1 AS position
+    SELECT j.id, j.organization_id, j.provisioner_type, j.tags,
+           row_number() OVER (PARTITION BY j.organization_id ORDER BY j.is_system, j.kind = 'template_version_dry_run', j.created_at, j.id) - 1 AS position,
+           row_number() OVER (PARTITION BY j.organization_id, j.provisioner_type, j.tags
+                              ORDER BY j.is_system, j.kind = 'template_version_dry_run', j.created_at, j.id) - 1 AS ahead
     FROM jobs j
     WHERE j.status = 'pending' AND j.is_system <= (SELECT bool_or(mine.is_system) FROM jobs mine WHERE mine.id = ANY ($1::uuid[]))
 ) q, LATERAL (
     SELECT avg(extract(epoch FROM ended.finished_at - ended.started_at))::float8 AS seconds FROM (
-        SELECT finished_at, started_at FROM jobs e
-        WHERE e.provisioner_type = q.provisioner_type AND e.finished_at IS NOT NULL AND e.started_at IS NOT NULL
-        ORDER BY e.finished_at DESC LIMIT 50
+        SELECT recent.finished_at, recent.started_at FROM (
+            SELECT organization_id, tags, finished_at, started_at FROM jobs e
+            WHERE e.provisioner_type = q.provisioner_type AND e.finished_at IS NOT NULL AND e.started_at IS NOT NULL
+            ORDER BY e.finished_at DESC LIMIT 1000
+        ) recent
+        WHERE recent.organization_id = q.organization_id AND recent.tags = q.tags
+        ORDER BY recent.finished_at DESC LIMIT 50
     ) ended
 ) lately
 WHERE q.id = ANY ($1::uuid[]);

@@ -25,9 +25,11 @@ SELECT w.preset_id, count(*) AS total, min(w.created_at) AS oldest_created_at,
 FROM workspaces w
 LEFT JOIN presets p ON p.id = w.preset_id
 LEFT JOIN (
-    SELECT workspace_id, bool_and(lifecycle = 'ready' AND last_seen_at IS NOT NULL AND last_seen_at > $2
-                                  AND (disconnected_at IS NULL OR disconnected_at < last_seen_at)) AS is_ready
-    FROM agents WHERE deleted_at IS NULL GROUP BY workspace_id
+    SELECT g.workspace_id, bool_and(g.lifecycle = 'ready' AND g.last_seen_at IS NOT NULL AND g.last_seen_at > $2
+                                    AND (g.disconnected_at IS NULL OR g.disconnected_at < g.last_seen_at)) AS is_ready
+    FROM agents g JOIN workspaces m ON m.id = g.workspace_id
+    WHERE g.deleted_at IS NULL AND m.owner_id = $1 AND m.born_in_pool AND m.deleted_at IS NULL
+    GROUP BY g.workspace_id
 ) a ON a.workspace_id = w.id
 WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
 GROUP BY w.preset_id;
@@ -68,21 +70,31 @@ SELECT coalesce((SELECT value = 'true'::jsonb FROM settings WHERE name = 'reconc
 -- name: load_histories
 -- How creations of active pools ended, if any went wrong: the first build failed, the member was deleted as never ready, or the pool has
 -- stopped. A job no worker took says nothing about the pool, and one whose worker was lost neither: a machine that dies stops no healthy
--- pool. But one that was acquired three times or more and lost them all is likely what ends workers. Looks at a pool's newest two thousand.
+-- pool. But one that was acquired three times or more and lost them all is likely what ends workers. A pool whose failures are neither
+-- recent nor newer than a member that was made well since is in no trouble. Looks at a pool's newest two thousand.
 -- $1 failures since then are recent
-WITH troubled AS (
-    SELECT w.preset_id
+WITH failures AS (
+    SELECT w.preset_id, j.finished_at AS at
     FROM templates t
     JOIN jobs j ON j.template_version_id = t.active_version_id AND j.is_system AND j.status = 'failed'
          AND j.error_reason <> 'NO_PROVISIONER' AND (j.error_reason <> 'WORKER_LOST' OR j.attempt >= 3)
     JOIN workspace_builds b ON b.job_id = j.id AND b.number = 1
     JOIN workspaces w ON w.id = b.workspace_id AND w.born_in_pool
     WHERE t.deleted_at IS NULL
-    UNION
-    SELECT w.preset_id
+    UNION ALL
+    SELECT w.preset_id, n.created_at
     FROM workspace_builds n
     JOIN workspaces w ON w.id = n.workspace_id AND w.born_in_pool
     WHERE n.reason = 'never_ready'
+), troubled AS (
+    SELECT f.preset_id
+    FROM (SELECT preset_id, max(at) AS at FROM failures GROUP BY preset_id) f
+    WHERE f.at > $1 OR NOT EXISTS (
+        SELECT FROM workspaces w
+        JOIN workspace_builds b ON b.workspace_id = w.id AND b.number = 1
+        JOIN jobs j ON j.id = b.job_id AND j.status = 'succeeded'
+        WHERE w.preset_id = f.preset_id AND w.born_in_pool AND w.created_at > f.at
+    )
     UNION
     SELECT id FROM presets WHERE health = 'hard_limited'
 ), ends AS (
