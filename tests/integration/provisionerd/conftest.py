@@ -29,6 +29,12 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Run
             "WARMPOOL_PROVISIONERD_PROVISIONERS": "terraform,process",
             "WARMPOOL_PROVISIONERD_TERRAFORM_PATH": terraform,
         }
+    # a worker that is slow to come back on a busy machine still hands its jobs back itself
+    reconciler = {
+        "WARMPOOL_RECONCILER_JOB_UNCONFIRMED_SECONDS": "120",
+        "WARMPOOL_RECONCILER_JOB_HUNG_SECONDS": "120",
+    }
     directory = tmp_path_factory.mktemp("system")
-    async with run_system(directory, {"provisionerd": provisionerd}) as system:
+    extra = {"provisionerd": provisionerd, "reconciler": reconciler}
+    async with run_system(directory, extra) as system:
         yield system

@@ -55,9 +55,12 @@ class InstanceReporter:
         self._find_programs = find_programs
 
     async def run(self) -> None:
-        """Reports for ever."""
+        """Reports for ever, whatever goes wrong: nobody's work may end because of it."""
         while True:
-            await self.run_once()
+            try:
+                await self.run_once()
+            except Exception as error:
+                _log.warning("This process could not be told of.", action="report", error=error)
             await self._clock.sleep(REPORT_SECONDS)
 
     async def run_once(self) -> bool:

@@ -8,7 +8,6 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 from provisionerd.terraform import TerraformMissing, find_terraform
 from provisionerd.wiring.settings import ProvisionerdSettings
@@ -16,6 +15,7 @@ from provisionerd.wiring.settings import ProvisionerdSettings
 __all__ = ["Programs"]
 
 VERSION_SECONDS = 20.0
+UNKNOWN = "of unknown version"
 
 
 class Programs:
@@ -42,7 +42,16 @@ class Programs:
 
 
 async def _ask_version(binary: Path) -> str:
-    """What the program says; "of unknown version" if it says nothing of use."""
+    """What the program says; "of unknown version" if it cannot be run, as in the moment in which it
+    is replaced, or says nothing of use.
+    """
+    try:
+        return await _run(binary)
+    except (OSError, TimeoutError, ValueError, KeyError):
+        return UNKNOWN
+
+
+async def _run(binary: Path) -> str:
     process = await asyncio.create_subprocess_exec(
         binary,
         "version",
@@ -56,11 +65,11 @@ async def _ask_version(binary: Path) -> str:
     try:
         async with asyncio.timeout(VERSION_SECONDS):
             answer, _ = await process.communicate()
-        said = cast("dict[str, object]", json.loads(answer))
-        return f"{said['terraform_version']} ({binary.name})"
-    except (TimeoutError, ValueError, KeyError):
-        return "of unknown version"
     finally:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+    said: object = json.loads(answer)
+    if not isinstance(said, dict):
+        raise ValueError("it says no JSON object")  # noqa: TRY004 -- it is what was said
+    return f"{said['terraform_version']} ({binary.name})"
