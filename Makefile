@@ -7,6 +7,8 @@ MEMBERS := libs/contracts libs/svckit libs/bus libs/agentsdk libs/embedded libs/
            services/reconciler services/provisionerd services/agentgw
 STAMP := $(VENV)/.installed
 export GRPC_ENABLE_FORK_SUPPORT := 0
+# Without a PATH, make itself looks in fewer places than the shell does.
+export PATH ?= /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test test-fast lint format typecheck arch gen gen-check buf deploy-check image-check sim skew bluegreen corpus bench lock clean
