@@ -40,6 +40,8 @@ class FakeGatewayBackend(GatewayServiceServicer):
     """The control plane. Change it between calls; `changed` tells that something was asked."""
 
     address: str = ""
+    calls: int = 0
+    """How many came, of any method."""
     checks: list[tuple[bytes, ...]] = field(default_factory=list[tuple[bytes, ...]])
     """The hashes of every CheckAgents that was answered or refused, in order."""
     reinits: list[pb.ReinitRecord] = field(default_factory=list[pb.ReinitRecord])
@@ -183,6 +185,7 @@ class FakeGatewayBackend(GatewayServiceServicer):
         return pb.RecordAgentLogsResponse(truncated=len(self.logs) > 10)
 
     async def _enter(self, context: Context) -> None:
+        self.calls += 1
         for key, value in context.invocation_metadata() or ():
             if key == "authorization":
                 self.authorizations.add(str(value))
