@@ -285,3 +285,24 @@ async def test_log_lines_are_not_sent_twice_and_everything_else_may_be(
     assert set(REPEATABLE) == {
         f"{service.full_name}/{method.name}" for method in service.methods
     } - {f"{service.full_name}/RecordAgentLogs"}
+
+
+async def test_only_so_many_calls_wait_for_the_control_plane(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentgw.rpc.agents.FORWARDED_MAX", 2)
+    site.backend.put_manifest(TOKEN, gateway_pb2.AgentManifest())
+    site.backend.hold_answers()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(_get_manifest(site))
+        await site.backend.until(lambda: site.backend.calls == 2)
+        failure = await failure_of(_get_manifest(site))
+        site.backend.release_answers()
+    assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "TOO_MANY_CALLS")
+    assert failure.retry_after_seconds == 5.0
+    await _get_manifest(site)  # there is room again
+
+
+async def _get_manifest(site: Site) -> None:
+    await site.agents.GetManifest(agent_pb2.GetManifestRequest(), metadata=AS_AGENT)

@@ -150,8 +150,9 @@ class FakeGatewayBackend(GatewayServiceServicer):
     async def GetManifest(
         self, request: pb.GetManifestRequest, context: Context
     ) -> pb.GetManifestResponse:
-        """The manifest that was put."""
+        """The manifest that was put, when allowed."""
         await self._enter(context)
+        await self._may_answer.wait()
         manifest = self._manifests.get(request.token_hash)
         if manifest is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such agent")
