@@ -13,11 +13,13 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from agentgw.rpc.control_plane import ControlPlane
+from agentgw.wiring.service import REPEATABLE
 from svckit.auth import hash_token
 from svckit.channel import open_channel
 from svckit.errors import Unavailable
 from svckit.status import RemoteError, read_error
 from testkit.eventually import eventually
+from testkit.fake_gateway_backend import FakeGatewayBackend
 from testkit.gateway_site import CLAIM, DELIVERABLE, OWNER, TOKEN, WORKSPACE, Site
 from warmpool.agent.v1 import agent_pb2
 from warmpool.common.v1 import types_pb2
@@ -268,3 +270,39 @@ async def test_a_connection_that_is_closed_under_a_call_is_a_failure_of_the_call
         with pytest.raises(Unavailable) as caught:
             await call
     assert caught.value.reason == "CONTROL_PLANE_UNREACHABLE"
+
+
+async def test_log_lines_are_not_sent_twice_and_everything_else_may_be(
+    backend: FakeGatewayBackend,
+) -> None:
+    """Who stores lines and is cut off before the answer would store them again."""
+    backend.fail(grpc.StatusCode.UNAVAILABLE)
+    async with open_channel(backend.address, token="key", repeatable=REPEATABLE) as channel:
+        with pytest.raises(Unavailable):
+            await ControlPlane(channel).record_agent_logs(gateway_pb2.RecordAgentLogsRequest())
+        assert backend.calls == 1
+    (service,) = gateway_pb2.DESCRIPTOR.services_by_name.values()
+    assert set(REPEATABLE) == {
+        f"{service.full_name}/{method.name}" for method in service.methods
+    } - {f"{service.full_name}/RecordAgentLogs"}
+
+
+async def test_only_so_many_calls_wait_for_the_control_plane(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentgw.rpc.agents.FORWARDED_MAX", 2)
+    site.backend.put_manifest(TOKEN, gateway_pb2.AgentManifest())
+    site.backend.hold_answers()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(_get_manifest(site))
+        await site.backend.until(lambda: site.backend.calls == 2)
+        failure = await failure_of(_get_manifest(site))
+        site.backend.release_answers()
+    assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "TOO_MANY_CALLS")
+    assert failure.retry_after_seconds == 5.0
+    await _get_manifest(site)  # there is room again
+
+
+async def _get_manifest(site: Site) -> None:
+    await site.agents.GetManifest(agent_pb2.GetManifestRequest(), metadata=AS_AGENT)

@@ -142,6 +142,30 @@ async def test_tls_trusts_the_certificates_it_is_given(tmp_path: Path) -> None:
     assert gateway.manifests_given == 1
 
 
+@pytest.mark.parametrize("kept", [0, 0.5, 1.5])
+async def test_roots_that_are_cut_off_leave_the_former_in_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kept: float
+) -> None:
+    """Two certificates, of which so much was written: nothing, a part, the first and a part."""
+    server, roots = make_identity(tmp_path, "server"), tmp_path / "roots"
+    whole = server.cert_file.read_bytes()
+    roots.write_bytes(whole)
+    credentials = TlsSettings(server.cert_file, server.key_file).credentials()
+    async with fake_agent_gateway(credentials=credentials) as gateway:
+        variables = {
+            **environ(gateway, "https"),
+            "WARMPOOL_AGENT_URL": f"https://127.0.0.1:{gateway.port}",
+            "WARMPOOL_AGENT_CA_FILE": str(roots),
+        }
+        settings, limits = read_settings(variables, tmp_path), AgentLimits(call_seconds=5.0)
+        async with open_gateway(settings, limits) as door:
+            await door.get_manifest()
+            roots.write_bytes((whole + whole)[: int(kept * len(whole))])
+            for _ in range(3):
+                await door.get_manifest()
+    assert capsys.readouterr().err.count("A TLS file cannot be used; the former stays.") == 1
+
+
 async def test_an_agent_that_runs_takes_new_roots_and_a_new_certificate_of_its_own(
     tmp_path: Path,
 ) -> None:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 
+from bus.errors import BusUnavailable
 from bus.events import decode_claim
+from bus.nats import connect_nats
 from reconciler.core.claims import Verdict
+from reconciler.loops.outbox import OutboxLoop
 from reconciler.rpc.gateway import GatewayServicer
 from reconciler.store.gateway import ReinitStep
 from reconciler.store.outbox import Outbox
 from svckit.errors import AlreadyExists
+from svckit.nudge import Nudge
+from svckit.system import SystemClock, SystemEntropy
+from testkit.nats import OwnNats
 from testkit.pool_world import AGENT_TIMEOUT, PoolWorld, RecordedHints, new_ids, token_hash
 from warmpool.common.v1 import types_pb2
 from warmpool.gateway.v1 import gateway_pb2
@@ -130,30 +138,38 @@ async def test_the_end_of_the_claim_build_makes_it_deliverable_and_says_so(
     assert await _verdict(world, token) is Verdict.DELIVERABLE
     said: list[tuple[str, bytes]] = []
 
-    async def publish(subject: str, payload: bytes) -> None:
-        said.append((subject, payload))
+    async def say(events: Sequence[tuple[str, bytes]]) -> None:
+        said.extend(events)
 
     outbox = Outbox(world.database)
-    assert [await outbox.drain(publish), await outbox.drain(publish)] == [1, 0]
+    assert [await outbox.drain(say), await outbox.drain(say)] == [1, 0]
     event = decode_claim(*said[0])
     assert (event.workspace_id, event.owner_id) == (str(workspace_id), str(world.ada))
 
 
-async def test_what_could_not_be_said_is_said_later(world: PoolWorld) -> None:
-    await world.ready_prebuild()
-    await world.claim()
-    await world.complete(await world.acquire())
+async def test_what_the_bus_has_not_got_for_certain_is_said_later(
+    world: PoolWorld, own_nats: OwnNats
+) -> None:
+    """A server that is frozen takes what is written to it, and may never read it."""
+    await world.own_workspace()
+    async with AsyncExitStack() as stack:
+        bus = await connect_nats(own_nats.url, name="test")
+        stack.push_async_callback(bus.close)
+        clock, entropy = SystemClock(), SystemEntropy()
+        loop = OutboxLoop(Outbox(world.database), bus, Nudge(), clock, entropy)
+        heard = await stack.enter_async_context(bus.subscribe("warmpool.>"))
+        await bus.flush()
 
-    async def fail(subject: str, payload: bytes) -> None:
-        raise ConnectionError(subject)
+        own_nats.freeze()
+        with pytest.raises(BusUnavailable):
+            await loop.run_once()
+        assert len(await world.fetch("SELECT id FROM outbox")) == 1
 
-    async def publish(subject: str, payload: bytes) -> None:
-        pass
-
-    outbox = Outbox(world.database)
-    with pytest.raises(Exception, match="ConnectionError"):
-        await outbox.drain(fail)
-    assert await outbox.drain(publish) == 1
+        own_nats.thaw()
+        assert [await loop.run_once(), await loop.run_once()] == [1, 0]
+        async with asyncio.timeout(10):
+            message = await anext(heard)
+    assert decode_claim(message.subject, message.payload).owner_id == str(world.ada)
 
 
 async def test_an_acknowledged_claim_is_never_deliverable_again(world: PoolWorld) -> None:

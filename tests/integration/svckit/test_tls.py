@@ -121,6 +121,32 @@ async def test_a_half_written_renewal_leaves_the_former_in_use(
     assert await answers(connect(port, tls=ClientTls(ca_file=other.cert_file)))
 
 
+@pytest.mark.parametrize("kept", [0, 0.5, 1.5])
+async def test_roots_that_are_cut_off_leave_the_former_in_use(
+    start: Start, connect: Connect, tmp_path: Path, caplog: pytest.LogCaptureFixture, kept: float
+) -> None:
+    """Two certificates, of which so much was written: nothing, a part, the first and a part."""
+    server, client = make_identity(tmp_path, "server"), make_identity(tmp_path, "client")
+    bundle = server.cert_file.read_bytes()
+    roots, client_roots = tmp_path / "roots", tmp_path / "client-roots"
+    roots.write_bytes(bundle)
+    client_roots.write_bytes(client.cert_file.read_bytes())
+    tls = TlsSettings(server.cert_file, server.key_file, client_ca_file=client_roots)
+    _, port = await start(tls=tls)
+    channel = connect(port, tls=ClientTls(roots, client.cert_file, client.key_file))
+    assert await answers(channel)
+
+    for file in (roots, client_roots):
+        whole = file.read_bytes()
+        file.write_bytes((whole + whole)[: int(kept * len(whole))])
+    for _ in range(3):
+        assert await answers(channel)
+    one_more = ClientTls(server.cert_file, client.cert_file, client.key_file)
+    assert await answers(connect(port, tls=one_more))
+    said = [line for line in caplog.records if "the former stays" in line.getMessage()]
+    assert len(said) == 2
+
+
 async def test_a_client_that_runs_takes_new_roots_and_a_new_certificate_of_its_own(
     start: Start, connect: Connect, tmp_path: Path
 ) -> None:

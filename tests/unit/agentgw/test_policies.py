@@ -28,6 +28,14 @@ def test_a_burst_is_let_in_and_the_rest_is_spread_over_the_time_it_takes() -> No
     )
 
 
+def test_however_many_are_refused_nobody_waits_longer_than_for_a_full_house() -> None:
+    """Whoever knocks without a token of any agent makes no honest agent wait for ever."""
+    admission = Admission(LIMITS)
+    answers = [decide(admission, 0.0) for _ in range(1000)]
+    longest = 1.5 + LIMITS.sessions_max / LIMITS.opens_per_second
+    assert answers[-1] == Refused(reason="TOO_MANY_CONNECTS", retry_after_seconds=longest)
+
+
 def test_a_long_pause_refills_no_more_than_a_burst() -> None:
     admission = Admission(LIMITS)
     decide(admission, 0.0)

@@ -10,7 +10,6 @@ an agent lives for weeks.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import ssl
 from collections.abc import Callable, Sequence
@@ -22,7 +21,9 @@ import grpc.aio
 
 from agentsdk.errors import SettingsInvalid
 from agentsdk.limits import AgentLimits
+from agentsdk.log import AgentLog
 from agentsdk.settings import AgentSettings, is_loopback
+from agentsdk.system import SystemClock
 from warmpool.agent.v1.agent_pb2_grpc import AgentServiceStub
 
 __all__ = ["Connection", "open_connection"]
@@ -68,10 +69,14 @@ class Connection:
     """Connects when it is first used."""
 
     def __init__(
-        self, open_channel: Callable[[], grpc.aio.Channel], files: Sequence[Path] = ()
+        self,
+        open_channel: Callable[[], grpc.aio.Channel],
+        files: Sequence[Path] = (),
+        log: AgentLog | None = None,
     ) -> None:
         """`open_channel` raises `SettingsInvalid` if one of the `files` cannot be used."""
         self._open_channel = open_channel
+        self._log = log or AgentLog(SystemClock())
         self._files = files
         self._stamp = self._look()
         self._older: list[grpc.aio.Channel] = []
@@ -85,8 +90,10 @@ class Connection:
         stamp = self._look()
         if stamp != self._stamp:
             self._stamp = stamp
-            with contextlib.suppress(SettingsInvalid):  # as between two writes of a renewal
+            try:
                 self._replace()
+            except SettingsInvalid as error:  # as between two writes of a renewal
+                self._log.warning("A TLS file cannot be used; the former stays.", error=str(error))
         return self._stub
 
     async def renew(self) -> None:
@@ -153,6 +160,8 @@ def _keepalive_options(limits: AgentLimits) -> tuple[tuple[str, int], ...]:
 
 
 def _credentials(settings: AgentSettings) -> grpc.ChannelCredentials:
+    if settings.ca_file:
+        _check_roots(settings.ca_file)
     if settings.cert_file and settings.key_file:
         _check_pair(settings.cert_file, settings.key_file)
     return grpc.ssl_channel_credentials(
@@ -169,6 +178,18 @@ def _read(name: str, file: Path | None) -> bytes | None:
         return file.read_bytes()
     except OSError as error:
         raise SettingsInvalid(name, f"cannot be read ({error})", "a readable PEM file") from error
+
+
+def _check_roots(file: Path) -> None:
+    """gRPC takes whatever it is given, and then trusts nobody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(file)
+        problem = "" if context.cert_store_stats()["x509"] else "holds no certificate"
+    except OSError as error:  # ssl.SSLError is one
+        problem = f"cannot be used ({error})"
+    if problem:
+        raise SettingsInvalid("WARMPOOL_AGENT_CA_FILE", problem, "a PEM file of certificates")
 
 
 def _check_pair(cert_file: Path, key_file: Path) -> None:

@@ -189,10 +189,13 @@ class Life:
         self._reports.acknowledge(event.claim_id, AckPhase.APPLYING)
         if not self._runs_for(event):
             manifest = await self._get_manifest_of(event)
-            if manifest is None:
-                await self._remember(event.claim_id, event.owner_id, ClaimProgress.FAILED)
-                error = "the manifest does not belong to the claim; asking again"
-                self._reports.acknowledge(event.claim_id, AckPhase.FAILED, error)
+            if (
+                manifest is None
+            ):  # to say that it failed would end the claim, and nobody be told again
+                self._log.warning(
+                    "The manifest does not belong to the claim; asking again.",
+                    claim_id=event.claim_id,
+                )
                 return False
             if not self._runs_for(event):  # the first start may have got it in the meantime
                 await self._end_starting()

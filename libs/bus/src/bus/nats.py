@@ -224,7 +224,8 @@ class NatsBus(Bus):
                 await self._connect(client, closed)
                 for listener in tuple(self._listeners):
                     await listener.attach(client)
-                await _flush_in_order(client)
+                async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS):
+                    await _flush_in_order(client)
                 self._client = client
                 for listener in tuple(self._listeners):  # those that came during the flush
                     await listener.attach(client)

@@ -1,8 +1,8 @@
 """TLS from files, for servers and channels, renewed without a restart.
 
-A server looks at its files again at each handshake, a channel at each call. What cannot be read, or
-a key that does not belong to its certificate (as between two writes of a renewal), leaves the
-former in use.
+A server looks at its files again at each handshake, a channel at each call. What cannot be read,
+roots that are none or cut off, or a key that does not belong to its certificate (as between two
+writes of a renewal) leaves the former in use, and is logged once.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Followed(Generic[Loaded]):
         """Load once; raises StartFailed if that is impossible. `load` raises OSError."""
         self._files = files
         self._load = load
+        self._stamp = self._look()
         try:
-            self._stamp = self._look()
             self.now = load()
             """As the files were when they were last fit for use."""
         except OSError as error:
@@ -41,11 +41,11 @@ class Followed(Generic[Loaded]):
 
     def renew(self) -> Loaded | None:
         """What the files have become; None while they are as they were, or of no use."""
+        stamp = self._look()
+        if stamp == self._stamp:
+            return None
+        self._stamp = stamp
         try:
-            stamp = self._look()
-            if stamp == self._stamp:
-                return None
-            self._stamp = stamp
             self.now = self._load()
         except OSError as error:
             _log.warning("A TLS file cannot be used; the former stays.", action="tls", error=error)
@@ -54,8 +54,7 @@ class Followed(Generic[Loaded]):
         return self.now
 
     def _look(self) -> tuple[tuple[int, int], ...]:
-        stats = (file.stat() for file in self._files)
-        return tuple((each.st_mtime_ns, each.st_ino) for each in stats)
+        return tuple(_stamp(file) for file in self._files)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class TlsSettings:
     def _load(self) -> grpc.ServerCertificateConfiguration:
         _check_pair(self.cert_file, self.key_file)
         pair = (self.key_file.read_bytes(), self.cert_file.read_bytes())
-        ca = self.client_ca_file.read_bytes() if self.client_ca_file else None
+        ca = _read_roots(self.client_ca_file)
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=ca)
 
 
@@ -116,7 +115,7 @@ class ClientTls:
         if self.cert_file is not None and self.key_file is not None:
             _check_pair(self.cert_file, self.key_file)
         return grpc.ssl_channel_credentials(
-            root_certificates=_read(self.ca_file),
+            root_certificates=_read_roots(self.ca_file),
             private_key=_read(self.key_file),
             certificate_chain=_read(self.cert_file),
         )
@@ -131,6 +130,32 @@ def _check_pair(cert_file: Path, key_file: Path) -> None:
         context.load_cert_chain(cert_file, key_file, password=lambda: "")
     except ssl.SSLError as error:  # an OSError without any file in it
         raise OSError(f"{cert_file} with the key {key_file}: {error.reason or error}") from error
+
+
+def _read_roots(file: Path | None) -> bytes | None:
+    """Raises OSError for anything but certificates, all of them whole: gRPC takes whatever it is
+    given, and then trusts nobody.
+    """
+    if file is None:
+        return None
+    content = file.read_bytes()  # for an error that names the file
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(file)
+    except ssl.SSLError as error:
+        raise OSError(f"{file}: no usable roots: {error.reason or error}") from error
+    if not context.cert_store_stats()["x509"]:
+        raise OSError(f"{file}: holds no certificate")
+    return content
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """Changes when a file does; a file that is gone counts as a change, too."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return (0, 0)
+    return (stat.st_mtime_ns, stat.st_ino)
 
 
 def _read(file: Path | None) -> bytes | None:

@@ -3,7 +3,8 @@
 `FakeAgentGateway` records every request and lets a test script the rest: `streams` holds what each
 next reinit stream does (frames, silence, an error), `failures` what the next calls of a method end
 with, `manifest` what the agent is given. A stream that nothing was scripted for sends heartbeats
-until it ends. Never cleverer than the contract: it knows no claims and checks no order.
+until it ends; once it has delivered a claim that was acknowledged, it refuses as the real one does.
+Never cleverer than the contract otherwise: it knows no claims and checks no order.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class Silence:
     broken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+_SETTLED = (types.REINIT_PHASE_APPLIED, types.REINIT_PHASE_FAILED)
+_ALREADY_APPLIED = Ended(code=grpc.StatusCode.FAILED_PRECONDITION, reason="CLAIM_ALREADY_APPLIED")
 Step = pb.WaitForReinitResponse | Ended | Silence
 
 
@@ -193,6 +196,8 @@ class FakeAgentGateway(agent_pb2_grpc.AgentServiceServicer):
         self.open_streams += 1
         try:
             if not self.streams:
+                if self._is_settled():
+                    await _end(context, _ALREADY_APPLIED)
                 async for frame in self._beat():
                     yield frame
                 return
@@ -280,6 +285,11 @@ class FakeAgentGateway(agent_pb2_grpc.AgentServiceServicer):
                 continue
         if self._last_frame is not None:
             yield self._last_frame
+
+    def _is_settled(self) -> bool:
+        """Whether the claim that every stream delivers was acknowledged as applied or failed."""
+        claim_id = self._last_frame.reinit.claim_id if self._last_frame is not None else ""
+        return any(ack.claim_id == claim_id and ack.phase in _SETTLED for ack in self.acks)
 
     async def _record(self, requests: list[_Request], request: _Request) -> None:
         async with self._changed:

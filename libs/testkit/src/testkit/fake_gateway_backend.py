@@ -40,6 +40,8 @@ class FakeGatewayBackend(GatewayServiceServicer):
     """The control plane. Change it between calls; `changed` tells that something was asked."""
 
     address: str = ""
+    calls: int = 0
+    """How many came, of any method."""
     checks: list[tuple[bytes, ...]] = field(default_factory=list[tuple[bytes, ...]])
     """The hashes of every CheckAgents that was answered or refused, in order."""
     reinits: list[pb.ReinitRecord] = field(default_factory=list[pb.ReinitRecord])
@@ -148,8 +150,9 @@ class FakeGatewayBackend(GatewayServiceServicer):
     async def GetManifest(
         self, request: pb.GetManifestRequest, context: Context
     ) -> pb.GetManifestResponse:
-        """The manifest that was put."""
+        """The manifest that was put, when allowed."""
         await self._enter(context)
+        await self._may_answer.wait()
         manifest = self._manifests.get(request.token_hash)
         if manifest is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such agent")
@@ -183,6 +186,7 @@ class FakeGatewayBackend(GatewayServiceServicer):
         return pb.RecordAgentLogsResponse(truncated=len(self.logs) > 10)
 
     async def _enter(self, context: Context) -> None:
+        self.calls += 1
         for key, value in context.invocation_metadata() or ():
             if key == "authorization":
                 self.authorizations.add(str(value))

@@ -56,7 +56,8 @@ class Admission:
                 reason="SESSIONS_EXHAUSTED", retry_after_seconds=limits.retry_seconds * (1 + chance)
             )
         if self._tokens < 1.0:
-            self._refused_ahead += 1.0
+            # Who knocks without end is no queue: beyond a full house nobody waits longer.
+            self._refused_ahead = min(self._refused_ahead + 1.0, float(limits.sessions_max))
             queue_seconds = self._refused_ahead / limits.opens_per_second
             return Refused(
                 reason="TOO_MANY_CONNECTS",

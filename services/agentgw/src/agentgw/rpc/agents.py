@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import grpc.aio
@@ -26,6 +28,7 @@ from warmpool.agent.v1.agent_pb2_grpc import AgentServiceServicer
 __all__ = ["AgentServicer"]
 
 FULL_RETRY_SECONDS: Final = 5.0
+FORWARDED_MAX: Final = 1_000  # calls that wait for the control plane, whoever makes them
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -47,6 +50,7 @@ class AgentServicer(AgentServiceServicer):
         self._liveness = liveness
         self._records = records
         self._liveness_ms = int(liveness_seconds * 1000)
+        self._forwarded = 0
 
     async def WaitForReinit(  # pyright: ignore[reportIncompatibleMethodOverride] -- see below
         self, request: agent_pb2.WaitForReinitRequest, context: Context
@@ -82,13 +86,16 @@ class AgentServicer(AgentServiceServicer):
         self, request: agent_pb2.GetManifestRequest, context: Context
     ) -> agent_pb2.GetManifestResponse:
         """Reads what the agent has to run."""
-        return encode_manifest(await self._control_plane.read_manifest(current_token_hash()))
+        with self._forwarding():
+            return encode_manifest(await self._control_plane.read_manifest(current_token_hash()))
 
     async def ReportLifecycle(
         self, request: agent_pb2.ReportLifecycleRequest, context: Context
     ) -> agent_pb2.ReportLifecycleResponse:
         """Records what the agent says of itself."""
-        await self._control_plane.record_lifecycle(encode_lifecycle(request, current_token_hash()))
+        lifecycle = encode_lifecycle(request, current_token_hash())
+        with self._forwarding():
+            await self._control_plane.record_lifecycle(lifecycle)
         return agent_pb2.ReportLifecycleResponse()
 
     async def ReportLiveness(
@@ -108,6 +115,21 @@ class AgentServicer(AgentServiceServicer):
     ) -> agent_pb2.SendLogsResponse:
         """Stores lines of the agent's scripts."""
         logs = encode_agent_logs(request, current_token_hash())
-        return agent_pb2.SendLogsResponse(
-            truncated=await self._control_plane.record_agent_logs(logs)
-        )
+        with self._forwarding():
+            is_full = await self._control_plane.record_agent_logs(logs)
+        return agent_pb2.SendLogsResponse(truncated=is_full)
+
+    @contextmanager
+    def _forwarding(self) -> Generator[None]:
+        """A call that is handed on: any token is, as only the control plane knows the real ones."""
+        if self._forwarded >= FORWARDED_MAX:
+            raise Unavailable(
+                "too many calls wait for the control plane",
+                reason="TOO_MANY_CALLS",
+                retry_after_seconds=FULL_RETRY_SECONDS,
+            )
+        self._forwarded += 1
+        try:
+            yield
+        finally:
+            self._forwarded -= 1

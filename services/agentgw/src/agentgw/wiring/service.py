@@ -7,6 +7,7 @@ import os
 import socket
 from functools import partial
 from importlib.metadata import version
+from typing import Final
 
 from opentelemetry import metrics
 
@@ -24,6 +25,18 @@ from svckit.system import SystemClock, SystemEntropy, new_id
 
 __all__ = ["serve"]
 
+# All but RecordAgentLogs, which would store its lines twice: an agent repeats it if it has to.
+REPEATABLE: Final = tuple(
+    f"warmpool.gateway.v1.GatewayService/{method}"
+    for method in (
+        "CheckAgents",
+        "RecordReinits",
+        "GetManifest",
+        "RecordLifecycle",
+        "RecordLiveness",
+    )
+)
+
 _log = get_logger(__name__)
 
 
@@ -36,7 +49,7 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
             tls=settings.reconciler_tls(),
             allow_plaintext=settings.allow_plaintext,
             spread=True,
-            repeatable=["warmpool.gateway.v1.GatewayService"],
+            repeatable=REPEATABLE,
         )
     except PlaintextRefused as error:
         raise StartFailed(

@@ -1,11 +1,13 @@
-"""Says on the bus what committed transactions promised to say. At least once: a crash after saying
-it says it again.
+"""Says on the bus what committed transactions promised to say. At least once: what the bus has not
+got for certain is said again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bus.api import Bus
-from bus.errors import BusError, EventInvalid
+from bus.errors import BusError, BusUnavailable, EventInvalid
 from bus.events import decode_claim, encode_event
 from reconciler.store.outbox import Outbox
 from svckit.backoff import Backoff
@@ -47,7 +49,7 @@ class OutboxLoop:
         """Publishes, forever."""
         while True:
             try:
-                while await self._outbox.drain(self._publish):
+                while await self.run_once():
                     pass
                 self._backoff.reset()
             except (BusError, Unavailable) as error:
@@ -55,6 +57,18 @@ class OutboxLoop:
                 await self._clock.sleep(self._backoff.next())
                 continue
             await self._nudge.wait(TICK_SECONDS)
+
+    async def run_once(self) -> int:
+        """Publishes a batch; how many. Raises BusError, and then all of it is still to be said."""
+        return await self._outbox.drain(self._say)
+
+    async def _say(self, events: Sequence[tuple[str, bytes]]) -> None:
+        generation = self._bus.generation
+        for subject, payload in events:
+            await self._publish(subject, payload)
+        await self._bus.flush()
+        if self._bus.generation != generation:
+            raise BusUnavailable("messages may have been lost meanwhile")
 
     async def _publish(self, subject: str, payload: bytes) -> None:
         if self._raw:

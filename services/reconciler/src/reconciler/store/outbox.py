@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
@@ -19,15 +19,16 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def drain(self, publish: Callable[[str, bytes], Awaitable[None]]) -> int:
-        """Publishes a batch; a row goes only when everything in the batch was said. Returns how
-        many.
+    async def drain(self, say: Callable[[Sequence[tuple[str, bytes]]], Awaitable[None]]) -> int:
+        """Has a batch of subjects and payloads said; its rows go only once `say` has returned.
+        Returns how many.
         """
 
         async def work(connection: Connection) -> int:
             rows = await connection.fetch(SQL.take_outbox, BATCH_MAX)
-            for row in sorted(rows, key=lambda r: r["id"]):
-                await publish(row["subject"], row["payload"])
+            if rows:
+                ordered = sorted(rows, key=lambda r: r["id"])
+                await say([(row["subject"], row["payload"]) for row in ordered])
             return len(rows)
 
         return await self._database.transact(work)
