@@ -40,7 +40,7 @@ pytestmark = pytest.mark.bench
 AGENTS = int(os.environ.get("WARMPOOL_BENCH_AGENTS", "2000"))
 EVENTS = 200
 SETTLE_SECONDS = 10.0  # by then heartbeats have begun
-IDLE_SECONDS = 20.0
+IDLE_SECONDS = 40.0  # a whole heartbeat interval: after a storm they come in a clump
 OWNER = str(UUID(int=1))
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") / 1024
 
