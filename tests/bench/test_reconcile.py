@@ -303,7 +303,7 @@ async def test_reconcile(postgres_server: PostgresServer, database: DatabaseFact
         await run("NoOps", presets, 0.0, 16, 0)
     for presets in (100, 1_000, 10_000):
         await run("Mix", presets, 0.01, 16, 0)
-    for presets in (100, 1_000):
+    for presets in (100, 1_000, 10_000):
         await run("ConnectionContention", presets, 1.0, 8, 4)
     print(
         "\nscenario              presets  members  reconciled  actions  peak"
