@@ -40,6 +40,7 @@ class BusHints:
         self._workers: set[Nudge] = set()
         self._watchers: defaultdict[UUID, set[Nudge]] = defaultdict(set)
         self._pool_watchers: set[Nudge] = set()
+        self.job_hints = 0
         self.pool = Nudge()
         self.outbox = Nudge()
 
@@ -70,7 +71,8 @@ class BusHints:
         self.outbox.set()
 
     def wake_workers(self) -> None:
-        """Lets every waiting worker of this replica look at the queue."""
+        """Lets the waiting workers of this replica look at the queue."""
+        self.job_hints += 1
         for nudge in self._workers:
             nudge.set()
 

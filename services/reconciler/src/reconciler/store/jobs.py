@@ -265,6 +265,7 @@ def _read_job(job: asyncpg.Record) -> AcquiredJob:
         parameters=job["parameters"],
         workspace_id=job["workspace_id"],
         build=None if job["build_id"] is None else _read_build_of(job),
+        has_next=job["has_next"],
     )
 
 
