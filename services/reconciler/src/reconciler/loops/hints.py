@@ -18,6 +18,8 @@ from bus.api import Bus
 from bus.errors import BusError
 from bus.events import Event, JobPosted, PoolChanged, WorkspaceChanged, encode_event
 from bus.subjects import jobs_posted_subject, pools_changed_subject, workspaces_changed_subject
+from reconciler.core.hints import Promise
+from reconciler.loops.outbox import Promises
 from svckit.log import get_logger
 from svckit.nudge import Nudge
 
@@ -42,7 +44,7 @@ class BusHints:
         self._pool_watchers: set[Nudge] = set()
         self.job_hints = 0
         self.pool = Nudge()
-        self.outbox = Nudge()
+        self.promises = Promises()
 
     def job_posted(self, organization_id: UUID, job_id: UUID, provisioner_type: str) -> None:
         """Wakes the workers that wait here, and those that wait on other replicas."""
@@ -66,9 +68,9 @@ class BusHints:
             WorkspaceChanged(workspace_id=str(workspace_id)),
         )
 
-    def outbox_written(self) -> None:
+    def outbox_written(self, promise: Promise) -> None:
         """Wakes the publisher of the outbox."""
-        self.outbox.set()
+        self.promises.add(promise)
 
     def wake_workers(self) -> None:
         """Lets the waiting workers of this replica look at the queue."""

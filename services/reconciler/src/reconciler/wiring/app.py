@@ -244,7 +244,7 @@ async def _serve(
         missing_seconds=settings.provisioners_missing_seconds,
     )
     outbox = OutboxLoop(
-        Outbox(database), bus, hints.outbox, clock, entropy, raw=settings.claim_events_raw
+        Outbox(database), bus, hints.promises, clock, entropy, raw=settings.claim_events_raw
     )
     provisioner = ProvisionerServicer(
         queue,

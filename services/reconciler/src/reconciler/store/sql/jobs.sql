@@ -56,16 +56,14 @@ WHERE id = $1 AND attempt = $2 AND ($3::uuid IS NULL OR organization_id = $3) AN
 FOR UPDATE;
 
 -- name: insert_log_lines
--- Stores lines; one that was sent twice is stored once.
--- $1 job, $2 attempt, $3 sequences, $4 times, $5 levels, $6 stages, $7 texts
+-- Stores lines and counts what the job has written; a line that was sent twice is stored once.
+-- $1 job, $2 attempt, $3 sequences, $4 times, $5 levels, $6 stages, $7 texts, $8 bytes
+WITH counted AS (
+    UPDATE jobs SET log_bytes = log_bytes + $8 WHERE id = $1
+)
 INSERT INTO job_logs (job_id, attempt, sequence, written_at, level, stage, text)
 SELECT $1, $2, line.* FROM unnest($3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::text[]) AS line
 ON CONFLICT ON CONSTRAINT job_log_line_is_stored_once DO NOTHING;
-
--- name: add_log_bytes
--- Counts what a job has written.
--- $1 job, $2 bytes
-UPDATE jobs SET log_bytes = log_bytes + $2 WHERE id = $1;
 
 -- name: list_log_lines
 -- Reads a page of a job's log.
