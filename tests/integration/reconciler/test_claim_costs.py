@@ -38,7 +38,7 @@ pytestmark = pytest.mark.integration
 NAMES = {text: name for file in QUERY_FILES for name, text in load_queries(file).texts.items()}
 CLAIMS = 3
 EACH = {
-    "acquire_job": 1,
+    "acquire_jobs": 1,
     "get_completion": 1,
     "complete_build": 1,
     "check_agents": 1,
@@ -148,7 +148,7 @@ async def test_every_statement_from_the_claim_to_its_acknowledgement(world: Pool
     stage = Stage(world)
 
     async def looked() -> None:
-        assert stage.database.counts["acquire_job"] == 1
+        assert stage.database.counts["acquire_jobs"] == 1
 
     with as_provisioner(world):
         async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
