@@ -81,6 +81,15 @@ class TfstateKeeper:
         if not await self.keep_newer() and self._look() not in (None, self._seen):
             complain("the tfstate was cut short; the last whole one is kept")
 
+    def is_at_rest(self) -> bool:
+        """Whether the file is whole now: terraform is not amid a write."""
+        if self._look() == self._seen:
+            return True
+        try:
+            return bool(self.read().lineage)
+        except (TfstateUnreadable, FileNotFoundError):
+            return False
+
     def has_changed(self, since: tuple[int, int] | None) -> tuple[int, int] | None:
         """A mark of the file's present content if it differs from `since`, else None."""
         seen = self._look()

@@ -238,7 +238,10 @@ class TerraformProvisioner:
         try:
             async with _beside(keeper.watch(self._settings.tfstate_keep_seconds, complain)):
                 await session.run(
-                    stage, arguments, timeout_seconds=self._settings.apply_timeout_seconds
+                    stage,
+                    arguments,
+                    timeout_seconds=self._settings.apply_timeout_seconds,
+                    is_at_rest=keeper.is_at_rest,
                 )
         finally:
             await _keep_last(keeper, complain)
