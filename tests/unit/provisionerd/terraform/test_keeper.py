@@ -1,8 +1,9 @@
-"""Which tfstates are handed on while Terraform runs."""
+"""When a tfstate file is whole, and which are handed on while Terraform runs."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,32 @@ import pytest
 from provisionerd.terraform.events import read
 from provisionerd.terraform.keeper import SOURCE_DIR, TfstateKeeper
 from provisionerd.terraform.tfstate import read_tfstate
+
+WHOLE = b'{"version": 4, "serial": 1, "lineage": "l", "resources": []}'
+NEWER = b'{"version": 4, "serial": 2, "lineage": "l", "resources": []}'
+
+
+@pytest.mark.parametrize("before", [None, WHOLE], ids=["new", "old"])
+async def test_a_file_is_at_rest_when_it_is_untouched_or_whole(
+    tmp_path: Path, before: bytes | None
+) -> None:
+    kept: list[bytes] = []
+
+    async def keep(tfstate: bytes) -> None:
+        kept.append(tfstate)
+
+    file = tmp_path / SOURCE_DIR / "terraform.tfstate"
+    file.parent.mkdir()
+    keeper = TfstateKeeper(tmp_path, before, keep)
+    keeper.write_first()
+    assert keeper.is_at_rest()
+
+    for content, at_rest in ((b"", False), (NEWER[:20], False), (NEWER, True)):
+        file.write_bytes(content)
+        os.utime(file, ns=(1, 1))  # a coarse clock must not hide the write
+        assert keeper.is_at_rest() is at_rest
+        assert await keeper.keep_newer() is at_rest
+    assert kept == [NEWER]
 
 
 def says(type_: str, action: str = "create") -> str:

@@ -49,7 +49,8 @@ class TfstateKeeper:
         self._keep = keep
         self._creations = CreationsFile(work_dir, before)
         self._kept = before or b""
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, int] | None = None
+        self._known_count = 0  # what was known of creations when it was seen
 
     def write_first(self) -> None:
         """Puts the tfstate to start from in place, readable by nobody else. Terraform keeps the
@@ -78,8 +79,8 @@ class TfstateKeeper:
 
     async def keep_newer(self) -> bool:
         """Keeps the file if it is whole and new."""
-        seen = self._look()
-        if seen is None or seen == self._seen:
+        seen, known_count = self._look(), self._creations.count
+        if seen is None or (seen, known_count) == (self._seen, self._known_count):
             return False
         try:
             content, tfstate = await asyncio.to_thread(self._read)
@@ -87,10 +88,10 @@ class TfstateKeeper:
         except TfstateUnreadable:
             return False
         if not tfstate.lineage or content == self._kept:
-            self._seen = seen
+            self._seen, self._known_count = seen, known_count
             return False
         await self._keep(content)
-        self._kept, self._seen = content, seen
+        self._kept, self._seen, self._known_count = content, seen, known_count
         return True
 
     async def keep_last(self, complain: Callable[[str], None]) -> None:
@@ -98,7 +99,16 @@ class TfstateKeeper:
         if not await self.keep_newer() and self._look() not in (None, self._seen):
             complain("the tfstate was cut short; the last whole one is kept")
 
-    def has_changed(self, since: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+    def is_at_rest(self) -> bool:
+        """Whether the file is whole now: terraform is not amid a write."""
+        if self._look() == self._seen:
+            return True
+        try:
+            return bool(self.read().lineage)
+        except (TfstateUnreadable, FileNotFoundError):
+            return False
+
+    def has_changed(self, since: tuple[int, int] | None) -> tuple[int, int] | None:
         """A mark of the file's present content if it differs from `since`, else None."""
         seen = self._look()
         return seen if seen != since else None
@@ -111,9 +121,9 @@ class TfstateKeeper:
         content = self._path.read_bytes()
         return content, read_tfstate(content)
 
-    def _look(self) -> tuple[int, int, int] | None:
+    def _look(self) -> tuple[int, int] | None:
         try:
             status = self._path.stat()
         except FileNotFoundError:
             return None
-        return status.st_mtime_ns, status.st_size, self._creations.count
+        return status.st_mtime_ns, status.st_size

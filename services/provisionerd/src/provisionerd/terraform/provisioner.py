@@ -239,7 +239,10 @@ class TerraformProvisioner:
         try:
             async with _beside(keeper.watch(self._settings.tfstate_keep_seconds, complain)):
                 await session.run(
-                    stage, arguments, timeout_seconds=self._settings.apply_timeout_seconds
+                    stage,
+                    arguments,
+                    timeout_seconds=self._settings.apply_timeout_seconds,
+                    is_at_rest=keeper.is_at_rest,
                 )
                 keeper.finish()
         finally:
@@ -302,7 +305,7 @@ class _SecretReader:
     def __init__(self, keeper: TfstateKeeper, masker: Masker) -> None:
         self._keeper = keeper
         self._masker = masker
-        self._mark: tuple[int, int, int] | None = None
+        self._mark: tuple[int, int] | None = None
 
     def __call__(self) -> None:
         mark = self._keeper.has_changed(self._mark)

@@ -8,7 +8,7 @@ gets one `init` and one more try.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from provisionerd.commands.run import Command, Limits, Outcome, run
@@ -63,13 +63,22 @@ class Session:
         if self._overlay.needs_init:
             await self._init()
 
-    async def run(self, stage: str, arguments: Sequence[str], *, timeout_seconds: float) -> None:
-        """Runs a command whose output is JSON lines, or raises why it failed."""
-        outcome = await self._run(stage, arguments, timeout_seconds)
+    async def run(
+        self,
+        stage: str,
+        arguments: Sequence[str],
+        *,
+        timeout_seconds: float,
+        is_at_rest: Callable[[], bool] | None = None,
+    ) -> None:
+        """Runs a command whose output is JSON lines, or raises why it failed. `is_at_rest`: see
+        `Command`.
+        """
+        outcome = await self._run(stage, arguments, timeout_seconds, is_at_rest)
         retry = outcome.exit_code != 0 and not self._has_init and needs_init(self.log.errors)
         if retry and not outcome.asked_to_stop:
             await self._init()
-            outcome = await self._run(stage, arguments, timeout_seconds)
+            outcome = await self._run(stage, arguments, timeout_seconds, is_at_rest)
         self._check(stage, outcome)
 
     async def capture(self, stage: str, arguments: Sequence[str]) -> bytes:
@@ -112,12 +121,21 @@ class Session:
         self._check("init", outcome)
         await asyncio.to_thread(installed.complete, self.source_dir)
 
-    async def _run(self, stage: str, arguments: Sequence[str], timeout_seconds: float) -> Outcome:
+    async def _run(
+        self,
+        stage: str,
+        arguments: Sequence[str],
+        timeout_seconds: float,
+        is_at_rest: Callable[[], bool] | None = None,
+    ) -> Outcome:
         self._refuse_canceled()
         self.log.begin(stage)
         return await run(
             Command(
-                argv=(str(self._binary), *arguments), cwd=self.source_dir, env=self._environment
+                argv=(str(self._binary), *arguments),
+                cwd=self.source_dir,
+                env=self._environment,
+                is_at_rest=is_at_rest,
             ),
             limits=self._limits(timeout_seconds),
             cancel=self._job.cancel,
