@@ -19,6 +19,7 @@ from provisionerd.terraform.cliconfig import render_cli_config
 from provisionerd.terraform.environment import build_environment, list_credentials
 from provisionerd.terraform.failure import explain, needs_init
 from provisionerd.terraform.initcache import InitCache, Installed
+from provisionerd.terraform.keeper import SOURCE_DIR
 from provisionerd.terraform.mask import Masker
 from provisionerd.terraform.overlay import Overlay, copy_template
 from provisionerd.terraform.settings import ENV_ALLOWED, TerraformSettings, find_terraform
@@ -174,7 +175,7 @@ async def open_session(
 ) -> Session:
     """Lays out a job's directory and finds the binary."""
     binary = find_terraform(settings.binary)
-    overlay = await asyncio.to_thread(copy_template, job.template_dir, job.work_dir / "src")
+    overlay = await asyncio.to_thread(copy_template, job.template_dir, job.work_dir / SOURCE_DIR)
     cache = InitCache(settings.cache_dir)
     cli_config_file = job.work_dir / "cli.tfrc"
     await asyncio.to_thread(_write_cli_config, settings, cache, cli_config_file)
