@@ -110,7 +110,9 @@ async def open_database(
 
 
 class Database:
-    """A pool and the two ways to use it: `read` for a look, `transact` for a change."""
+    """A pool and the ways to use it: `read` for a look, `transact` for a change, `run` for one
+    that is a single statement.
+    """
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], pool_max: int) -> None:
         self._pool = pool
@@ -148,9 +150,20 @@ class Database:
 
     async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Runs `work` in one READ COMMITTED transaction, again if the database asks for it."""
+
+        async def in_transaction(connection: Connection) -> T:
+            async with connection.transaction():
+                return await work(connection)
+
+        return await self.run(in_transaction)
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Runs `work` without a transaction, again if the database asks for it: for one change in
+        one statement, and whatever was only read before it.
+        """
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                async with self.read() as connection, connection.transaction():
+                async with self.read() as connection:
                     return await work(connection)
             except _REPEATABLE as error:
                 if attempt == ATTEMPTS_MAX:
