@@ -72,7 +72,7 @@ class JobEnds:
                 connection, self._cipher, job_id, attempt, organization_id, built, lines, now
             )
 
-        run = self._database.transact if built.replacements else self._database.run
+        run = self._database.transact if built.replacements else self._database.change
         return await run(work)
 
     async def complete_import(

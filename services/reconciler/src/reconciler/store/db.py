@@ -110,9 +110,7 @@ async def open_database(
 
 
 class Database:
-    """A pool and the ways to use it: `read` for a look, `transact` for a change, `run` for one
-    that is a single statement.
-    """
+    """A pool and the ways to use it: `read` for a look, `transact` or `change` for a change."""
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], pool_max: int) -> None:
         self._pool = pool
@@ -155,11 +153,11 @@ class Database:
             async with connection.transaction():
                 return await work(connection)
 
-        return await self.run(in_transaction)
+        return await self.change(in_transaction)
 
-    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Runs `work` without a transaction, again if the database asks for it: for one change in
-        one statement, and whatever was only read before it.
+    async def change(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Runs `work`, again if the database asks for it. For a change that is one statement, the
+        last of `work`: that is a transaction of itself, and two questions to the server less.
         """
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:

@@ -224,7 +224,7 @@ class JobQueue:
             await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
             return job["cancel_requested_at"] if job["status"] == "canceling" else None
 
-        run = self._database.transact if lines else self._database.run
+        run = self._database.transact if lines else self._database.change
         return await run(work)
 
     async def read_archive(self, job_id: UUID, attempt: int, organization_id: UUID | None) -> bytes:
