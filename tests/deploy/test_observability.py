@@ -122,9 +122,7 @@ def test_each_check_of_readyz_is_watched_by_one_alert() -> None:
     """What a process says of itself, of its certificates, and of whatever else it needs."""
     watched: dict[str, list[str]] = {"serving": [], "certificates": [], "nats": []}
     for rule in RULES:
-        for operator, value in re.findall(
-            r'warmpool_ready\{check(=|!~)"([^"]+)"\}', rule["expr"]
-        ):
+        for operator, value in re.findall(r'warmpool_ready\{check(=|!~)"([^"]+)"\}', rule["expr"]):
             for check, alerts in watched.items():
                 if (re.fullmatch(value, check) is not None) == (operator == "="):
                     alerts.append(rule["alert"])
