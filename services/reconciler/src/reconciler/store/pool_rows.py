@@ -14,6 +14,7 @@ import asyncpg
 from reconciler.core.jobs import JobStatus
 from reconciler.core.pools import (
     BuildHistory,
+    CountedMembers,
     Loss,
     MemberRow,
     MemberTotals,
@@ -22,12 +23,14 @@ from reconciler.core.pools import (
     RestingPool,
     ScheduleRow,
     Transition,
+    count_nameable,
     is_resting,
 )
 
 __all__ = [
     "Sorted",
     "foreign_organizations",
+    "read_counted",
     "read_histories",
     "read_member",
     "read_preset",
@@ -40,12 +43,14 @@ PRESETS_KEPT_MAX = 16_384  # a kilobyte or so each
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sorted:
-    """Pools at rest, the others, and the presets whose members must be read."""
+    """Pools at rest, the others, and the presets whose members must be read: for each how many
+    ready ones that may stay, None for all.
+    """
 
     resting: tuple[RestingPool, ...]
     presets: tuple[PresetRow, ...]
     histories: tuple[BuildHistory, ...]
-    preset_ids: tuple[UUID, ...]
+    reads: dict[UUID, int | None]
 
 
 def sort_out(
@@ -53,17 +58,20 @@ def sort_out(
     totals: Iterable[asyncpg.Record],
     histories: Iterable[BuildHistory],
     now: datetime,
+    deletions_max: int,
 ) -> Sorted:
     """Tells pools at rest, whose members need not be read, from the others."""
     history_of = {history.preset_id: history for history in histories}
     totals_of = {row["preset_id"]: _read_totals(row) for row in totals}
     resting: list[RestingPool] = []
     others: list[PresetRow] = []
+    reads: dict[UUID, int | None] = {}
     for preset in map(read_preset, presets):
         total = totals_of.pop(preset.preset_id, None)
         history = history_of.get(preset.preset_id)
         if not is_resting(preset, total, history, now):
             others.append(preset)
+            reads[preset.preset_id] = count_nameable(preset, total, now, deletions_max)
         elif total is None:
             resting.append(RestingPool(preset=preset))
         else:
@@ -74,13 +82,13 @@ def sort_out(
                     oldest_created_at=total.oldest_created_at,
                 )
             )
-    orphaned = (preset_id for preset_id in totals_of if preset_id is not None)
-    others_ids = {preset.preset_id for preset in others}
+    histories_of_others = tuple(each for each in history_of.values() if each.preset_id in reads)
+    reads.update((preset_id, None) for preset_id in totals_of if preset_id is not None)
     return Sorted(
         resting=tuple(resting),
         presets=tuple(others),
-        histories=tuple(each for each in history_of.values() if each.preset_id in others_ids),
-        preset_ids=(*others_ids, *orphaned),
+        histories=histories_of_others,
+        reads=reads,
     )
 
 
@@ -114,6 +122,7 @@ def read_preset(r: asyncpg.Record) -> PresetRow:
         resumed_at=r["resumed_at"],
         stop_reason=r["stop_reason"],
         paused=r["is_paused"],
+        members_made=r["members_made"],
     )
 
 
@@ -138,6 +147,11 @@ def read_member(r: asyncpg.Record) -> MemberRow:
         delete_failure_count=r["delete_failures"],
         delete_failed_at=r["delete_failed_at"],
     )
+
+
+def read_counted(r: asyncpg.Record) -> CountedMembers:
+    """A row of `load_members` that stands for others."""
+    return CountedMembers(oldest=read_member(r), count=r["alike"], newest_created_at=r["newest_at"])
 
 
 def read_histories(

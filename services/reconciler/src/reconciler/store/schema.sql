@@ -122,6 +122,7 @@ CREATE TABLE presets (
     resumed_at          timestamptz,
     rehearsed_at        timestamptz, -- when a claim was first planned upon a prebuild of it
     stop_reason         text NOT NULL DEFAULT '', -- why health is not healthy
+    members_made        bigint NOT NULL DEFAULT 0, -- ever, by its pool
     CONSTRAINT preset_name_is_unique UNIQUE (template_version_id, name)
 );
 CREATE INDEX presets_that_stopped ON presets (id) WHERE health = 'hard_limited';
