@@ -176,13 +176,15 @@ async def start(installation: Installation) -> None:
         WARMPOOL_RECONCILER_TLS_CLIENT_CA_FILE=root,
         WARMPOOL_RECONCILER_TLS_CLIENT_NAMES=ADMITTED,
     )
-    await installation.start("agentgw", **shows("agentgw"), WARMPOOL_AGENTGW_LISTEN=agents)
-    await installation.start(
-        "provisionerd",
-        **shows("provisionerd"),
-        WARMPOOL_PROVISIONERD_PROVISIONERS="process",
-        WARMPOOL_AGENT_CA_FILE=root,
-    )
+    async with asyncio.TaskGroup() as group:
+        gateway = {**shows("agentgw"), "WARMPOOL_AGENTGW_LISTEN": agents}
+        group.create_task(installation.start("agentgw", **gateway))
+        provisioner = {
+            **shows("provisionerd"),
+            "WARMPOOL_PROVISIONERD_PROVISIONERS": "process",
+            "WARMPOOL_AGENT_CA_FILE": root,
+        }
+        group.create_task(installation.start("provisionerd", **provisioner))
 
 
 async def test_claims_are_applied_and_certificates_replaced_without_a_restart(site: Site) -> None:
@@ -207,6 +209,13 @@ async def test_claims_are_applied_and_certificates_replaced_without_a_restart(si
         assert "TLS files have changed and are in use." in said
     looked = await site.installation.ask("doctor", **site.shows("people"))
     assert re.search(r"^ok +nats +connected", looked.stdout, re.M), looked.stdout + looked.stderr
+    shown = set(re.findall(r"^ok +(\w+) \S+ +(\w+): signed by Warmpool root", looked.stdout, re.M))
+    assert shown >= {
+        ("reconciler", "tls_cert_file"),
+        ("gateway", "tls_cert_file"),
+        ("gateway", "reconciler_cert_file"),
+        ("provisioner", "reconciler_cert_file"),
+    }, looked.stdout
 
 
 Try = Callable[[Site, Path], Awaitable[object]]
