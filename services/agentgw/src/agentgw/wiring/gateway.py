@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 import grpc.aio
 from opentelemetry.metrics import Meter
@@ -57,7 +58,7 @@ class GatewayPlan:
     reuse_port: bool = False
     keepalive_seconds: float = 30.0  # how often a silent connection is probed
     keepalive_timeout_seconds: float = 10.0  # after which a peer that answers no probe is gone
-    heartbeat_seconds: float = 40.0
+    heartbeat_seconds: float = 55.0
     sweep_seconds: float = 25.0
     liveness_seconds: float = 15.0
     sessions_max: int = 20_000
@@ -79,13 +80,14 @@ class Gateway:
         meter: Meter,
         clock: Clock,
         entropy: Entropy,
+        gateway_id: UUID,
         readiness: Readiness | None = None,
     ) -> None:
         self._plan = plan
         self._clock = clock
         self._entropy = entropy
         metrics = GatewayMetrics(meter)
-        control_plane = ControlPlane(channel)
+        control_plane = ControlPlane(channel, gateway_id=str(gateway_id))
         self.records: Final = PendingRecords(metrics)
         liveness = LivenessBook(
             refresh_seconds=plan.liveness_seconds,
@@ -189,6 +191,8 @@ def _storm_options(plan: GatewayPlan) -> list[tuple[str, int]]:
     return [
         ("grpc.server.max_pending_requests", plan.sessions_max),
         ("grpc.server.max_pending_requests_hard_limit", 2 * plan.sessions_max),
+        # Measuring the bandwidth to an agent costs a ping for every request; they are all small.
+        ("grpc.http2.bdp_probe", 0),
     ]
 
 

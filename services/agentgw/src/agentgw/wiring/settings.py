@@ -34,7 +34,11 @@ class GatewaySettings(NatsSettings):
     reconciler_key_file: Path | None = Field(None, description="PEM key of that certificate")
     key_file: Path = Field(description="file with the key this gateway was given for its calls")
     heartbeat_seconds: float = Field(
-        40.0, ge=0.1, le=300, description="a waiting agent hears something at least this often"
+        55.0,
+        ge=0.1,
+        le=300,
+        description="a waiting agent hears something at least this often; keep it below the idle"
+        " timeouts of proxies, of which a common one is 60 s",
     )
     sweep_seconds: float = Field(
         25.0, ge=0.1, le=3600, description="every waiting agent is looked at at least this often"
