@@ -49,6 +49,7 @@ class AgentServicer(AgentServiceServicer):
         self._control_plane = control_plane
         self._liveness = liveness
         self._records = records
+        self._heartbeat = encode_frame(sessions.heartbeat)
         self._liveness_ms = int(liveness_seconds * 1000)
         self._forwarded = 0
 
@@ -65,7 +66,8 @@ class AgentServicer(AgentServiceServicer):
         heartbeat = self._sessions.heartbeat
         try:
             while (frame := await session.next_frame(heartbeat)) is not None:
-                await context.write(encode_frame(frame))
+                is_beat = frame is heartbeat
+                await context.write(self._heartbeat if is_beat else encode_frame(frame))
         finally:
             self._sessions.close(session)
 
