@@ -20,8 +20,6 @@ from agentsdk.gateway import open_gateway
 from agentsdk.log import AgentLog
 from agentsdk.script_logs import ScriptLogs
 from agentsdk.system import SystemClock
-from reconciler.store.db import open_database
-from reconciler.store.migrate import migrate
 from svckit.auth import hash_token
 from svckit.channel import open_channel
 from testkit.eventually import eventually
@@ -30,7 +28,6 @@ from testkit.faultproxy import fault_proxy
 from testkit.gateway_plane import GatewayPlane, serve_plane
 from testkit.gateway_site import QUIET, Site, read_heartbeat, serve_site
 from testkit.pool_world import PoolWorld, token_of
-from testkit.postgres import DatabaseFactory
 
 pytestmark = pytest.mark.integration
 
@@ -43,13 +40,6 @@ LIMITS = AgentLimits(
     slow_maximum_seconds=0.2,
     log_delay_seconds=0.0,
 )
-
-
-@pytest.fixture
-async def world(database: DatabaseFactory) -> AsyncGenerator[PoolWorld]:
-    async with open_database(await database(), pool_max=4) as opened:
-        await migrate(opened)
-        yield await PoolWorld.create(opened)
 
 
 @asynccontextmanager

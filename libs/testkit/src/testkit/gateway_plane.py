@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-import grpc.aio
-
 from reconciler.rpc.gateway import GatewayServicer
+from svckit.auth import Authorizer
+from svckit.server import GrpcServer
 from testkit.pool_world import PoolWorld, RecordedHints
 from warmpool.gateway.v1 import gateway_pb2 as pb
 from warmpool.gateway.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_server
@@ -27,6 +27,7 @@ class GatewayPlane(GatewayServicer):
         self.address = ""
         self.liveness: list[pb.RecordLivenessRequest] = []
         self.logs: list[pb.RecordAgentLogsRequest] = []
+        self.manifests_count = 0
         self.may_answer_logs = asyncio.Event()
         self.may_answer_logs.set()
         self._told = asyncio.Condition()
@@ -53,19 +54,32 @@ class GatewayPlane(GatewayServicer):
         await self.may_answer_logs.wait()
         return response
 
+    async def GetManifest(
+        self, request: pb.GetManifestRequest, context: object
+    ) -> pb.GetManifestResponse:
+        self.manifests_count += 1
+        return await super().GetManifest(request, context)
+
     async def _tell(self) -> None:
         async with self._told:
             self._told.notify_all()
+
+
+class _AnyGateway(Authorizer):
+    async def authorize(self, method: str, permission: str, token: str | None) -> object:
+        return None
 
 
 @asynccontextmanager
 async def serve_plane(world: PoolWorld) -> AsyncGenerator[GatewayPlane]:
     """Serves one on a free loopback port until the end."""
     plane = GatewayPlane(world)
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    add_GatewayServiceServicer_to_server(plane, server)
-    plane.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    await server.start()
+    server = GrpcServer(
+        "127.0.0.1:0",
+        [lambda server: add_GatewayServiceServicer_to_server(plane, server)],
+        _AnyGateway(),
+    )
+    plane.address = f"127.0.0.1:{await server.start()}"
     try:
         yield plane
     finally:

@@ -18,6 +18,7 @@ from agentgw.core.admission import Admission, AdmissionLimits
 from agentgw.core.heartbeats import HeartbeatPace
 from agentgw.core.liveness import LivenessBook
 from agentgw.core.session_book import Lane
+from agentgw.core.unknown_tokens import UnknownTokens
 from agentgw.loops.drain import drain_sessions
 from agentgw.loops.heartbeats import HeartbeatLoop
 from agentgw.loops.hints import HintReader
@@ -61,6 +62,7 @@ class GatewayPlan:
     heartbeat_seconds: float = 55.0
     sweep_seconds: float = 25.0
     liveness_seconds: float = 15.0
+    unknown_token_seconds: float = 1.0  # how long nobody looks again
     sessions_max: int = 20_000
     opens_per_second: float = 3_000.0
     opens_burst: int = 10_000
@@ -87,6 +89,7 @@ class Gateway:
         self._clock = clock
         self._entropy = entropy
         metrics = GatewayMetrics(meter)
+        unknown = UnknownTokens(keep_seconds=plan.unknown_token_seconds)
         control_plane = ControlPlane(channel, gateway_id=str(gateway_id))
         self.records: Final = PendingRecords(metrics)
         liveness = LivenessBook(
@@ -108,6 +111,7 @@ class Gateway:
             metrics=metrics,
             clock=clock,
             entropy=entropy,
+            unknown=unknown,
         )
         self._heartbeats = HeartbeatLoop(self.sessions, clock=clock)
         self._hints = HintReader(bus, self.sessions, metrics=metrics, clock=clock)
@@ -130,11 +134,13 @@ class Gateway:
             liveness,
             self.records,
             liveness_seconds=plan.liveness_seconds,
+            unknown=unknown,
+            clock=clock,
         )
         self._server = GrpcServer(
             plan.listen,
             [lambda server: add_AgentServiceServicer_to_server(servicer, server)],
-            AgentAuthorizer(),
+            AgentAuthorizer(unknown, metrics=metrics, clock=clock),
             plan.tls,
             plan.reflection,
             readiness=readiness,
