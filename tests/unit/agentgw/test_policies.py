@@ -118,6 +118,15 @@ def test_a_superseded_stream_takes_nothing_away() -> None:
     assert book.take_report(now_seconds=10.0) == report(refreshed=(b"a",))
 
 
+def test_an_agent_that_comes_back_to_a_dead_stream_has_arrived_again() -> None:
+    book = a_book()
+    book.hold(b"a")
+    book.take_report(now_seconds=0.0)
+    book.hold(b"a")  # the newer stream; the older ends because of it
+    book.release(b"a", has_vanished=False, now_seconds=1.0)
+    assert book.take_report(now_seconds=1.0) == report(b"a")
+
+
 def test_a_sign_of_life_is_reported_once() -> None:
     book = a_book()
     assert book.hear(b"a")

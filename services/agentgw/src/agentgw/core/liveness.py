@@ -44,11 +44,13 @@ class LivenessBook:
         self._gone: OrderedDict[bytes, float] = OrderedDict()
 
     def hold(self, token_hash: bytes) -> None:
-        """A stream of this agent has begun."""
+        """A stream of this agent has begun: that is news even if another one is still held, which
+        may be dead; the agent may have been elsewhere meanwhile.
+        """
         self._held[token_hash] = self._held.get(token_hash, 0) + 1
         self._gone.pop(token_hash, None)
-        if token_hash not in self._reported:
-            self._news[token_hash] = None
+        self._reported.pop(token_hash, None)
+        self._news[token_hash] = None
 
     def release(self, token_hash: bytes, *, has_vanished: bool, now_seconds: float) -> None:
         """A stream of this agent has ended."""

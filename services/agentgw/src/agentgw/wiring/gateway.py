@@ -44,7 +44,7 @@ __all__ = ["Gateway", "GatewayPlan"]
 
 ADMISSION_RETRY_SECONDS: Final = 1.0
 VANISHED_GRACE_SECONDS: Final = 2.0  # an agent that lost its connection is back by then, or gone
-PROBES_PERMITTED: Final = 3  # per probe of ours; who probes more often is cut off
+PROBES_PERMITTED: Final = 6  # per probe of ours; who probes more often is cut off
 STOP_GRACE_SECONDS: Final = 2.0  # for unary calls, once all streams have ended
 
 
@@ -57,7 +57,9 @@ class GatewayPlan:
     tls: TlsSettings | None = None
     reflection: bool = False
     reuse_port: bool = False
-    keepalive_seconds: float = 30.0  # how often a silent connection is probed
+    # How often a silent connection is probed. Agents probe theirs twice as often: what they send
+    # counts as a sign of life, so that this is for those that do not, and costs nothing for others.
+    keepalive_seconds: float = 60.0
     keepalive_timeout_seconds: float = 10.0  # after which a peer that answers no probe is gone
     heartbeat_seconds: float = 55.0
     sweep_seconds: float = 25.0
@@ -203,7 +205,9 @@ def _storm_options(plan: GatewayPlan) -> list[tuple[str, int]]:
 
 
 def _keepalive_options(plan: GatewayPlan) -> list[tuple[str, int]]:
-    """How a peer that froze, or lost its network, is noticed; agents probe as often themselves."""
+    """How a peer that froze, or lost its network, is noticed; agents probe more often themselves.
+    A heartbeat that is not received finds a dead network, too, after the same timeout.
+    """
     timeout_ms = int(plan.keepalive_timeout_seconds * 1000)
     return [
         ("grpc.keepalive_time_ms", int(plan.keepalive_seconds * 1000)),
