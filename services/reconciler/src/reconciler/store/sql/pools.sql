@@ -46,10 +46,10 @@ WITH found AS (
            w.latest_build_number, w.latest_build_finished_at, w.latest_job_id, coalesce(a.is_ready, false) AS is_ready, a.ready_at,
            a.unready_since,
            CASE WHEN a.is_ready IS NOT TRUE OR w.latest_transition <> 'start' OR w.latest_job_status <> 'succeeded' THEN NULL
-                WHEN w.invalidated_at IS NOT NULL THEN 'invalidated'
-                WHEN w.latest_template_version_id <> p.template_version_id THEN 'outdated'
-                WHEN p.ttl_seconds > 0 AND $6::timestamptz - w.created_at > make_interval(secs => p.ttl_seconds) THEN 'expired'
-                ELSE '' END AS said
+                WHEN w.invalidated_at IS NOT NULL THEN 1
+                WHEN w.latest_template_version_id <> p.template_version_id THEN 2
+                WHEN p.ttl_seconds > 0 AND $6::timestamptz - w.created_at > make_interval(secs => p.ttl_seconds) THEN 3
+                ELSE 0 END AS said
     FROM workspaces w
     LEFT JOIN presets p ON p.id = w.preset_id
     LEFT JOIN LATERAL (
@@ -64,7 +64,7 @@ WITH found AS (
     WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
       AND ($3::uuid[] IS NULL OR w.preset_id = ANY ($3) OR w.preset_id IS NULL)
 ), ranked AS (
-    SELECT found.*, CASE WHEN said = '' THEN wanted.reads WHEN said IS NOT NULL AND wanted.reads IS NOT NULL THEN $5 END AS reads,
+    SELECT found.*, CASE WHEN said = 0 THEN wanted.reads WHEN said IS NOT NULL AND wanted.reads IS NOT NULL THEN $5 END AS reads,
            row_number() OVER (kind ORDER BY created_at, id) AS place, count(*) OVER kind AS members, max(created_at) OVER kind AS newest_at
     FROM found LEFT JOIN unnest($3::uuid[], $4::integer[]) AS wanted(preset_id, reads) ON wanted.preset_id = found.preset_id
     WINDOW kind AS (PARTITION BY found.preset_id, latest_template_version_id, said)
