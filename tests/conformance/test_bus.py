@@ -300,6 +300,25 @@ async def test_a_bus_starts_without_its_server_and_finds_it_later(tmp_path: Path
         await server.stop()
 
 
+async def test_a_bus_can_be_spared_what_it_says_itself(tmp_path: Path) -> None:
+    server = EmbeddedNats(tmp_path)
+    await server.start()
+    one = await connect_nats(server.url, name="one", hears_itself=False)
+    other = await connect_nats(server.url, name="other")
+    try:
+        async with one.subscribe("a") as heard, other.subscribe("a") as overheard:
+            await one.flush()
+            await other.flush()
+            await one.publish("a", b"mine")
+            assert (await receive(overheard)).payload == b"mine"
+            await other.publish("a", b"yours")
+            assert (await receive(heard)).payload == b"yours"
+    finally:
+        await one.close()
+        await other.close()
+        await server.stop()
+
+
 async def test_refused_credentials_never_show_and_never_end_the_bus(tmp_path: Path) -> None:
     server = EmbeddedNats(tmp_path)
     await server.start()

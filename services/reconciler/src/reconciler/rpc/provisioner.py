@@ -1,8 +1,8 @@
 """The provisioners' API: jobs out, signs of life and results in.
 
 On an acquire stream a worker first says who it is, then how many jobs it wants. It is given one as
-soon as there is one: woken by a hint, and by a slow poll when the hint was lost. A job whose answer
-is lost on the way is not lost: without a first heartbeat it goes back.
+soon as there is one: woken by a hint, and by a slow poll when the hint was lost (`desks`). A job
+whose answer is lost on the way is not lost: without a first heartbeat it goes back.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from reconciler.core.aftermath import Aftermath, announce
 from reconciler.core.hints import Hints
 from reconciler.core.jobs import decide_tags
 from reconciler.core.permissions import ServicePrincipal
+from reconciler.rpc.desks import Desks
 from reconciler.rpc.principals import calling_service
 from reconciler.rpc.waits import Waits
 from reconciler.store.builds import JobEnds
@@ -84,6 +85,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
         self._clock = clock
         self._settings = settings
         self._stopping = stopping
+        self._desks = Desks(queue, waits, clock, settings.poll_seconds)
 
     async def AcquireJobs(
         self,
@@ -118,13 +120,16 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
     ) -> AsyncGenerator[pb.AcquireJobsResponse, None]:
         yield pb.AcquireJobsResponse(keep_alive=pb.KeepAlive())  # says that the worker is known
         registered_at = self._clock.monotonic()
+        desk = self._desks.of(worker)
         while wants.is_open:
             if self._stopping.is_set():
                 yield pb.AcquireJobsResponse(reconnect=pb.Reconnect(after_ms=200))
                 return
-            job = await self._queue.acquire(worker, self._clock.now()) if wants.count else None
+            job = await desk.take(worker) if wants.count else None
             if job is None:
-                await nudge.wait(self._settings.poll_seconds)
+                await nudge.wait(
+                    desk.seconds_to_poll if wants.count else self._settings.poll_seconds
+                )
             else:
                 wants.count -= 1
                 LOG.info(

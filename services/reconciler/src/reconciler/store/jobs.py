@@ -22,15 +22,18 @@ from reconciler.core.jobs import (
 )
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
-from svckit.errors import Aborted, NotFound, Unauthenticated
+from svckit.errors import Aborted, FailedPrecondition, NotFound, Unauthenticated
 
 __all__ = [
     "JobQueue",
     "SilentJob",
     "Worker",
+    "cut_lines",
+    "expect_kind",
     "hold_attempt",
     "insert_lines",
     "must_be_live",
+    "refuse_attempt",
 ]
 
 SQL = load_queries("jobs")
@@ -74,11 +77,11 @@ async def hold_attempt(
     """
     record = await connection.fetchrow(SQL.lock_attempt, job_id, attempt, organization_id)
     if record is None:
-        await _refuse(connection, job_id, attempt, organization_id)
+        await refuse_attempt(connection, job_id, attempt, organization_id)
     return record
 
 
-async def _refuse(
+async def refuse_attempt(
     connection: Connection, job_id: UUID, attempt: int, organization_id: UUID | None
 ) -> None:
     """Raises the reason why an attempt is not live; returns if it has ended and not been
@@ -93,10 +96,18 @@ async def _refuse(
         )
 
 
-async def insert_lines(
-    connection: Connection, job_id: UUID, attempt: int, lines: Sequence[LogLine], log_bytes: int
-) -> None:
-    """Stores lines up to the log's size; then one line says that it is full."""
+def expect_kind(job: asyncpg.Record, kind: JobKind) -> None:
+    """Raises FailedPrecondition if the job is of another kind than its result."""
+    if job["kind"] != kind.value:
+        raise FailedPrecondition(
+            f"job {job['id']} is a {job['kind']}, not a {kind.value}", reason="WRONG_RESULT"
+        )
+
+
+def cut_lines(lines: Sequence[LogLine], log_bytes: int) -> tuple[list[LogLine], int]:
+    """What of these lines is stored in a log that has so many bytes, and how many more they are: up
+    to the log's size; then one line says that it is full.
+    """
     kept: list[LogLine] = []
     size = log_bytes
     for line in lines:
@@ -114,6 +125,14 @@ async def insert_lines(
                 text=TRUNCATED if full else text,
             )
         )
+    return kept, size - log_bytes
+
+
+async def insert_lines(
+    connection: Connection, job_id: UUID, attempt: int, lines: Sequence[LogLine], log_bytes: int
+) -> None:
+    """Stores lines in a log that has so many bytes."""
+    kept, size = cut_lines(lines, log_bytes)
     if kept:
         await connection.execute(
             SQL.insert_log_lines,
@@ -124,8 +143,8 @@ async def insert_lines(
             [line.level for line in kept],
             [line.stage for line in kept],
             [line.text for line in kept],
+            size,
         )
-        await connection.execute(SQL.add_log_bytes, job_id, size - log_bytes)
 
 
 class JobQueue:
@@ -182,12 +201,13 @@ class JobQueue:
         async def work(connection: Connection) -> datetime | None:
             job = await connection.fetchrow(SQL.renew_job, job_id, attempt, organization_id, now)
             if job is None:
-                await _refuse(connection, job_id, attempt, organization_id)
+                await refuse_attempt(connection, job_id, attempt, organization_id)
                 raise Aborted(f"job {job_id} has ended", reason="JOB_ENDED")
             await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
             return job["cancel_requested_at"] if job["status"] == "canceling" else None
 
-        return await self._database.transact(work)
+        run = self._database.transact if lines else self._database.change
+        return await run(work)
 
     async def read_archive(self, job_id: UUID, attempt: int, organization_id: UUID | None) -> bytes:
         """The files of the job's template version, as a gzipped tar."""
@@ -247,7 +267,7 @@ async def must_be_live(
     """Raises Aborted or NotFound unless this is the live attempt of a job that runs."""
     found = await connection.fetchrow(SQL.find_attempt, job_id, organization_id)
     if found is None or found["attempt"] != attempt or JobStatus(found["status"]).is_final:
-        await _refuse(connection, job_id, attempt, organization_id)
+        await refuse_attempt(connection, job_id, attempt, organization_id)
         raise Aborted(f"job {job_id} has ended", reason="JOB_ENDED")
 
 
@@ -265,6 +285,7 @@ def _read_job(job: asyncpg.Record) -> AcquiredJob:
         parameters=job["parameters"],
         workspace_id=job["workspace_id"],
         build=None if job["build_id"] is None else _read_build_of(job),
+        has_next=job["has_next"],
     )
 
 

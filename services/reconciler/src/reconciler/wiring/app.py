@@ -7,6 +7,7 @@ the loops stop, so that what a call promised is still said.
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from pathlib import Path
 from opentelemetry import metrics
 
 from bus.nats import NatsBus, connect_nats
+from reconciler.core.checks import Check
 from reconciler.core.pools import PoolSettings, concurrency_limit
 from reconciler.loops.bus_check import check_bus
 from reconciler.loops.claims import ClaimBatches
@@ -96,15 +98,20 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
         open_database(url, pool_max=1, by_key=True) as claim_database,
     ):
         await _prepare(settings, database)
-        bus = await connect_nats(
-            settings.nats_url.get_secret_value(), name="reconciler", access=settings.nats_access()
+        connect = partial(
+            connect_nats,
+            settings.nats_url.get_secret_value(),
+            name="reconciler",
+            access=settings.nats_access(),
         )
+        bus = await connect(hears_itself=False)  # its own hints go to its loops at once
         try:
             watch = partial(group.readiness.watch, clock=SystemClock())
             async with RunGroup(group.stopping, group.readiness) as loops:
                 loops.start("watch-nats", partial(watch, "nats", bus.probe))
                 loops.start("watch-postgres", partial(watch, "postgres", database.probe))
-                await _serve(settings, database, claim_database, cipher, bus, loops)
+                check = partial(check_bus, bus, connect)
+                await _serve(settings, database, claim_database, cipher, bus, check, loops)
         finally:
             await bus.close()
 
@@ -128,6 +135,7 @@ async def _serve(
     claim_database: Database,
     cipher: StateCipher,
     bus: NatsBus,
+    bus_check: Callable[[], Awaitable[Check]],
     loops: RunGroup,
 ) -> None:
     clock, entropy = SystemClock(), SystemEntropy()
@@ -236,7 +244,7 @@ async def _serve(
         missing_seconds=settings.provisioners_missing_seconds,
     )
     outbox = OutboxLoop(
-        Outbox(database), bus, hints.outbox, clock, entropy, raw=settings.claim_events_raw
+        Outbox(database), bus, hints.promises, clock, entropy, raw=settings.claim_events_raw
     )
     provisioner = ProvisionerServicer(
         queue,
@@ -271,7 +279,7 @@ async def _serve(
     gateway = GatewayServicer(Agents(database, cipher, agent_timeout=agent_timeout), hints, clock)
     release = version("warmpool-reconciler")
     system = SystemServicer(
-        database, clock, release, [partial(check_bus, bus), *(loop.check for loop in send_loops)]
+        database, clock, release, [bus_check, *(loop.check for loop in send_loops)]
     )
     views = SystemViews(database)
     instances = InstanceServicer(views, clock)

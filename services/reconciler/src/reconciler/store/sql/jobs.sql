@@ -1,6 +1,7 @@
 -- name: acquire_job
 -- Takes the next job a worker may run, with all that it must know of the build it runs, or rehearses the claim of: people before the
 -- pool, then builds and imports before dry runs, then the oldest. The attempt it opens is the fence. A worker whose key was revoked while its stream was open gets none.
+-- Says, too, whether there is another for the same worker: if not, nobody has to look before one is posted.
 -- $1 worker, $2 provisioner types, $3 the worker's tags, $4 organization or null for any, $5 now, $6 the worker's key
 WITH next AS (
     SELECT id FROM jobs
@@ -23,7 +24,10 @@ SELECT taken.id, taken.attempt, taken.kind, taken.provisioner_type, taken.tracep
        w.id AS build_workspace_id, w.name AS workspace_name, u.id AS owner_id, u.username, u.full_name, u.email,
        w.template_id, o.name AS organization_name,
        (SELECT p.parameters FROM workspace_builds p WHERE p.workspace_id = w.id AND p.number < b.number ORDER BY p.number DESC LIMIT 1)
-           AS previous_parameters
+           AS previous_parameters,
+       EXISTS (SELECT FROM jobs other
+               WHERE other.status = 'pending' AND other.provisioner_type = ANY ($2::text[]) AND other.tags <@ $3::jsonb
+                 AND ($4::uuid IS NULL OR other.organization_id = $4) AND other.id <> taken.id) AS has_next
 FROM taken
 JOIN template_versions v ON v.id = taken.template_version_id
 JOIN templates t ON t.id = v.template_id
@@ -52,16 +56,14 @@ WHERE id = $1 AND attempt = $2 AND ($3::uuid IS NULL OR organization_id = $3) AN
 FOR UPDATE;
 
 -- name: insert_log_lines
--- Stores lines; one that was sent twice is stored once.
--- $1 job, $2 attempt, $3 sequences, $4 times, $5 levels, $6 stages, $7 texts
+-- Stores lines and counts what the job has written; a line that was sent twice is stored once.
+-- $1 job, $2 attempt, $3 sequences, $4 times, $5 levels, $6 stages, $7 texts, $8 bytes
+WITH counted AS (
+    UPDATE jobs SET log_bytes = log_bytes + $8 WHERE id = $1
+)
 INSERT INTO job_logs (job_id, attempt, sequence, written_at, level, stage, text)
 SELECT $1, $2, line.* FROM unnest($3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::text[]) AS line
 ON CONFLICT ON CONSTRAINT job_log_line_is_stored_once DO NOTHING;
-
--- name: add_log_bytes
--- Counts what a job has written.
--- $1 job, $2 bytes
-UPDATE jobs SET log_bytes = log_bytes + $2 WHERE id = $1;
 
 -- name: list_log_lines
 -- Reads a page of a job's log.
