@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from reconciler.core.pools import MemberRow, PoolSettings, plan
+from reconciler.core.pools import MemberRow, PoolSettings, plan, read_figures
 from testkit.pictures import count_alike
 from testkit.pool_world import PoolWorld
 
@@ -63,6 +63,9 @@ async def test_a_pass_reads_what_it_may_name_and_counts_the_rest(
     now = world.clock.now()
     whole = await world.pools.load_snapshot(now)
     assert len(whole.members) == MEMBERS
+    counted = await world.pools.load_snapshot(now, is_counted=True)
+    assert read_figures(counted, PoolSettings()) == read_figures(whole, PoolSettings())
+    assert len(counted.members) < len(whole.members)
     for deletions_max in (0, 2, 50):
         picture = await world.pools.load_for_pass(now, deletions_max=deletions_max)
         expected = count_alike(whole, deletions_max)

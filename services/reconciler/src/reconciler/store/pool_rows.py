@@ -30,9 +30,9 @@ from reconciler.core.pools import (
 __all__ = [
     "Sorted",
     "foreign_organizations",
-    "read_counted",
     "read_histories",
     "read_member",
+    "read_members",
     "read_preset",
     "sort_out",
 ]
@@ -149,8 +149,21 @@ def read_member(r: asyncpg.Record) -> MemberRow:
     )
 
 
-def read_counted(r: asyncpg.Record) -> CountedMembers:
-    """A row of `load_members` that stands for others."""
+def read_members(
+    rows: Iterable[asyncpg.Record],
+) -> tuple[tuple[MemberRow, ...], tuple[CountedMembers, ...]]:
+    """The rows of `load_members`: members, and those that stand for others."""
+    members: list[MemberRow] = []
+    counted: list[CountedMembers] = []
+    for row in rows:
+        if row["alike"] is None:
+            members.append(read_member(row))
+        else:
+            counted.append(_read_counted(row))
+    return tuple(members), tuple(counted)
+
+
+def _read_counted(r: asyncpg.Record) -> CountedMembers:
     return CountedMembers(oldest=read_member(r), count=r["alike"], newest_created_at=r["newest_at"])
 
 
