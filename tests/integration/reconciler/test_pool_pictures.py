@@ -90,3 +90,5 @@ async def test_of_a_large_pool_that_lacks_a_member_no_ready_one_is_read(world: P
     await world.execute("UPDATE presets SET instances = 4")
     picture = await world.pools.load_for_pass(world.clock.now(), deletions_max=50)
     assert (len(picture.members), [group.count for group in picture.counted]) == (2, [4])
+    whole = await world.pools.load_snapshot(world.clock.now())
+    assert (picture.members, picture.counted) == (whole.members[:2], count_alike(whole, 50).counted)

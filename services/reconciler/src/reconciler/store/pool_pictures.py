@@ -72,6 +72,7 @@ class PoolPictures:
                 [0] * len(presets) if is_counted else None,
                 0,
                 now,
+                None,
             )
             histories = await self._load_histories(connection, now)
         members, counted = read_members(rows)
@@ -107,6 +108,7 @@ class PoolPictures:
                     list(found.reads.values()),
                     deletions_max,
                     now,
+                    [preset_id in found.ready_ids for preset_id in found.reads],
                 )
         members, counted = read_members(rows)
         return PoolSnapshot(

@@ -44,18 +44,20 @@ PRESETS_KEPT_MAX = 16_384  # a kilobyte or so each
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sorted:
     """Pools at rest, the others, and the presets whose members must be read: for each how many
-    ready ones that may stay, None for all.
+    ready ones that may stay, None for all. `ready_ids` are those whose started members are all
+    ready.
     """
 
     resting: tuple[RestingPool, ...]
     presets: tuple[PresetRow, ...]
     histories: tuple[BuildHistory, ...]
     reads: dict[UUID, int | None]
+    ready_ids: frozenset[UUID]
 
 
 def sort_out(
     presets: Iterable[asyncpg.Record],
-    totals: Iterable[asyncpg.Record],
+    totals: Sequence[asyncpg.Record],
     histories: Iterable[BuildHistory],
     now: datetime,
     deletions_max: int,
@@ -82,6 +84,7 @@ def sort_out(
                     oldest_created_at=total.oldest_created_at,
                 )
             )
+    ready_ids = (row["preset_id"] for row in totals if row["plain"] == row["started"])
     histories_of_others = tuple(each for each in history_of.values() if each.preset_id in reads)
     reads.update((preset_id, None) for preset_id in totals_of if preset_id is not None)
     return Sorted(
@@ -89,6 +92,7 @@ def sort_out(
         presets=tuple(others),
         histories=histories_of_others,
         reads=reads,
+        ready_ids=frozenset(each for each in ready_ids if each is not None),
     )
 
 
