@@ -27,7 +27,13 @@ ODDITIES = (
 )
 
 
-async def make_pools(world: PoolWorld, dice: random.Random) -> None:
+AT_REST = ODDITIES[2:4]
+"""Those that leave every started member ready."""
+
+
+async def make_pools(
+    world: PoolWorld, dice: random.Random, oddities: tuple[str, ...] = ODDITIES
+) -> None:
     """Members of all sorts, most of them ready, spread over three pools: one of which members
     expire, and one whose version is not active.
     """
@@ -50,16 +56,17 @@ async def make_pools(world: PoolWorld, dice: random.Random) -> None:
             started_at.replace(hour=number // 2),
         )
         if dice.random() < 0.3:
-            await world.execute(dice.choice(ODDITIES), workspace_id)
+            await world.execute(dice.choice(oddities), workspace_id)
     world.clock.advance(13.5 * 3600)
     await world.execute("UPDATE agents SET last_seen_at = $1", world.clock.now())
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("oddities", [ODDITIES, AT_REST], ids=["all", "at-rest"])
+@pytest.mark.parametrize("seed", range(3))
 async def test_a_pass_reads_what_it_may_name_and_counts_the_rest(
-    world: PoolWorld, seed: int
+    world: PoolWorld, seed: int, oddities: tuple[str, ...]
 ) -> None:
-    await make_pools(world, random.Random(seed))
+    await make_pools(world, random.Random(seed), oddities)
     now = world.clock.now()
     whole = await world.pools.load_snapshot(now)
     assert len(whole.members) == MEMBERS

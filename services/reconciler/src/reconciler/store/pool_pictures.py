@@ -73,6 +73,7 @@ class PoolPictures:
                 0,
                 now,
                 None,
+                None,
             )
             histories = await self._load_histories(connection, now)
         members, counted = read_members(rows)
@@ -105,10 +106,11 @@ class PoolPictures:
                     SYSTEM_USER_ID,
                     seen_after,
                     list(found.reads),
-                    list(found.reads.values()),
+                    [each.nameable for each in found.reads.values()],
                     deletions_max,
                     now,
-                    [preset_id in found.ready_ids for preset_id in found.reads],
+                    [each.ready for each in found.reads.values()],
+                    [each.newest_at for each in found.reads.values()],
                 )
         members, counted = read_members(rows)
         return PoolSnapshot(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
@@ -42,17 +42,24 @@ PRESETS_KEPT_MAX = 16_384  # a kilobyte or so each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sorted:
-    """Pools at rest, the others, and the presets whose members must be read: for each how many
-    ready ones that may stay, None for all. `ready_ids` are those whose started members are all
-    ready.
+class Reads:
+    """What of a preset's members must be read: how many ready ones that may stay, None for all; and
+    if all that are started are ready and alike, how many they are, and when the newest was created.
     """
+
+    nameable: int | None = None
+    ready: int | None = None
+    newest_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sorted:
+    """Pools at rest, the others, and the presets whose members must be read."""
 
     resting: tuple[RestingPool, ...]
     presets: tuple[PresetRow, ...]
     histories: tuple[BuildHistory, ...]
-    reads: dict[UUID, int | None]
-    ready_ids: frozenset[UUID]
+    reads: dict[UUID, Reads]
 
 
 def sort_out(
@@ -67,13 +74,15 @@ def sort_out(
     totals_of = {row["preset_id"]: _read_totals(row) for row in totals}
     resting: list[RestingPool] = []
     others: list[PresetRow] = []
-    reads: dict[UUID, int | None] = {}
+    rows = {row["preset_id"]: row for row in totals}
+    reads: dict[UUID, Reads] = {}
     for preset in map(read_preset, presets):
         total = totals_of.pop(preset.preset_id, None)
         history = history_of.get(preset.preset_id)
         if not is_resting(preset, total, history, now):
             others.append(preset)
-            reads[preset.preset_id] = count_nameable(preset, total, now, deletions_max)
+            nameable = count_nameable(preset, total, now, deletions_max)
+            reads[preset.preset_id] = _find_reads(preset, rows.get(preset.preset_id), nameable, now)
         elif total is None:
             resting.append(RestingPool(preset=preset))
         else:
@@ -84,16 +93,25 @@ def sort_out(
                     oldest_created_at=total.oldest_created_at,
                 )
             )
-    ready_ids = (row["preset_id"] for row in totals if row["plain"] == row["started"])
     histories_of_others = tuple(each for each in history_of.values() if each.preset_id in reads)
-    reads.update((preset_id, None) for preset_id in totals_of if preset_id is not None)
+    reads.update((preset_id, Reads()) for preset_id in totals_of if preset_id is not None)
     return Sorted(
         resting=tuple(resting),
         presets=tuple(others),
         histories=histories_of_others,
         reads=reads,
-        ready_ids=frozenset(each for each in ready_ids if each is not None),
     )
+
+
+def _find_reads(
+    preset: PresetRow, row: asyncpg.Record | None, nameable: int, now: datetime
+) -> Reads:
+    if row is None or row["plain"] != row["started"]:
+        return Reads(nameable=nameable)
+    ttl = timedelta(seconds=preset.ttl_seconds)
+    if ttl and now - row["oldest_created_at"] > ttl:  # some have expired, some may not have
+        return Reads(nameable=nameable)
+    return Reads(nameable=nameable, ready=row["plain"], newest_at=row["newest_plain_at"])
 
 
 def foreign_organizations(
