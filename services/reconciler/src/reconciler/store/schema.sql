@@ -211,6 +211,7 @@ CREATE TABLE instances (
     problems           text[] NOT NULL,
     programs           jsonb NOT NULL,
     last_seen_at       timestamptz NOT NULL,
+    certificates       jsonb NOT NULL DEFAULT '[]', -- what they were given; older releases tell of none
     CONSTRAINT instance_is_told_of_by_its_own_key UNIQUE NULLS NOT DISTINCT (service_key_id, id)
 );
 
