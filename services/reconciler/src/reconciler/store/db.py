@@ -98,7 +98,8 @@ async def open_database(
             },
         )
     except _LOST as error:
-        raise Unavailable(f"the database cannot be reached: {error}") from error
+        reason = str(error) or type(error).__name__  # a time-out says nothing of itself
+        raise Unavailable(f"the database cannot be reached: {reason}") from error
     try:
         yield Database(pool, pool_max)
     finally:

@@ -66,6 +66,7 @@ from reconciler.wiring.settings import ReconcilerSettings
 from reconciler.wiring.sinks import read_sinks
 from svckit.addresses import write_port_file
 from svckit.auth import hash_token
+from svckit.certificate_files import CertificateFiles
 from svckit.log import get_logger
 from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
@@ -279,8 +280,13 @@ async def _serve(
     gateway = GatewayServicer(Agents(database, cipher, agent_timeout=agent_timeout), hints, clock)
     release = version("warmpool-reconciler")
     system = SystemServicer(
-        database, clock, release, [bus_check, *(loop.check for loop in send_loops)]
+        database,
+        clock,
+        release,
+        [bus_check, *(loop.check for loop in send_loops)],
+        settings.agent_url,
     )
+    certificates = CertificateFiles(settings.certificate_files(), clock)
     views = SystemViews(database)
     instances = InstanceServicer(views, clock)
     self_report = SelfReport(
@@ -290,6 +296,7 @@ async def _serve(
         instance_id=new_id(),
         name=socket.gethostname(),
         version=release,
+        certificates=certificates,
     )
     inboxes = NotificationServicer(database, clock, new_id, targets)
     authorizer = TokenAuthorizer(Identities(database), clock)
@@ -326,6 +333,11 @@ async def _serve(
     loops.start("retention", retention.run)
     loops.start("sealing", sealing.run)
     loops.start("self-report", self_report.run)
+    if settings.certificate_files():
+        loops.start(
+            "certificates",
+            partial(loops.readiness.watch, "certificates", certificates.probe, clock),
+        )
     loops.start("notifications", plan_loop.run)
     for number, send_loop in enumerate(send_loops):
         loops.start(f"sink {number}", send_loop.run)
