@@ -172,14 +172,17 @@ async def test_what_the_bus_has_not_got_for_certain_is_said_later(
         await bus.flush()
 
         own_nats.freeze()
+        assert await loop.say_fresh() == 1
         with pytest.raises(BusUnavailable):
-            await loop.say_fresh()
-        with pytest.raises(BusUnavailable):
-            await loop.run_once()
+            await loop.settle()
         assert len(await world.fetch("SELECT id FROM outbox")) == 1
 
         own_nats.thaw()
-        assert [await loop.say_fresh(), await loop.run_once(), await loop.run_once()] == [0, 1, 0]
+        assert await loop.say_fresh() == 0
+        async with asyncio.timeout(60):
+            while not await _look(loop):  # the client may stumble over an answer that comes so late
+                pass
+        assert await loop.run_once() == 0
         async with asyncio.timeout(10):
             message = await anext(heard)
     assert decode_claim(message.subject, message.payload).owner_id == str(world.ada)
@@ -209,6 +212,13 @@ async def test_what_was_just_committed_is_said_from_memory_and_the_rest_by_looki
         assert (await anext(ear)).subject == claims_subject(str(fresh))
         await eventually(lambda: _assert_said(world))
         running.cancel()
+
+
+async def _look(loop: OutboxLoop) -> int:
+    try:
+        return await loop.run_once()
+    except BusUnavailable:
+        return 0
 
 
 async def _assert_said(world: PoolWorld) -> None:

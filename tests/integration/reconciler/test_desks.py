@@ -11,11 +11,10 @@ from uuid import uuid4
 import pytest
 
 from bus.memory import MemoryBus
-from reconciler.core.jobs import AcquiredJob
 from reconciler.loops.hints import BusHints
 from reconciler.rpc.desks import Desks
-from reconciler.store.jobs import JobQueue, Worker
-from testkit.pool_world import PoolWorld
+from reconciler.store.jobs import Acquired, JobQueue, Worker
+from testkit.pool_world import PoolWorld, new_ids
 
 pytestmark = pytest.mark.integration
 
@@ -28,11 +27,11 @@ class CountedQueue(JobQueue):
     looks = 0
     meanwhile: Callable[[], None] = staticmethod(lambda: None)
 
-    async def acquire(self, worker: Worker, now: datetime) -> AcquiredJob | None:
+    async def acquire_many(self, worker: Worker, count: int, now: datetime) -> Acquired:
         self.looks += 1
-        job = await super().acquire(worker, now)
+        acquired = await super().acquire_many(worker, count, now)
         self.meanwhile()
-        return job
+        return acquired
 
 
 class Hall:
@@ -44,7 +43,7 @@ class Hall:
         self.desks = Desks(self.queue, self.hints, world.clock, POLL_SECONDS)
 
     async def take(self, worker: Worker) -> bool:
-        return await self.desks.of(worker).take(worker) is not None
+        return bool(await self.desks.of(worker).take(worker, 1))
 
 
 @pytest.fixture
@@ -90,10 +89,10 @@ async def test_a_sign_that_comes_during_a_look_leads_to_another(
 ) -> None:
     desk = hall.desks.of(world.worker)
     hall.queue.meanwhile = hall.hints.wake_workers
-    assert await desk.take(world.worker) is None
+    assert await desk.take(world.worker, 1) == ()
     await world.create_prebuild()
     hall.queue.meanwhile = lambda: None
-    assert await desk.take(world.worker) is not None
+    assert len(await desk.take(world.worker, 1)) == 1
     assert hall.queue.looks == 2
 
 
@@ -135,3 +134,25 @@ async def test_what_one_kind_of_worker_does_not_find_another_may(
     await world.execute("UPDATE service_keys SET revoked_at = NULL")
     await world.create_prebuild()
     assert await hall.take(world.worker)
+
+
+async def test_of_many_jobs_each_worker_gets_its_share_at_once(
+    world: PoolWorld, hall: Hall
+) -> None:
+    for _ in range(12):
+        await world.create_prebuild()
+    world.clock.advance(1)
+    mine = (await world.maker.create(world.wanted(), new_ids(), "", world.clock.now())).job_id
+    desk = hall.desks.of(world.worker)
+    with desk.occupied():
+        # nobody knows yet how many wait; a person's comes first
+        (first,) = await desk.take(world.worker, 16)
+        assert first.id == mine
+        with desk.occupied(), desk.occupied():
+            assert len(await desk.take(world.worker, 16)) == 12 // 3
+            assert len(await desk.take(world.worker, 2)) == 2
+        left = await desk.take(world.worker, 16)
+        assert len(left) == 6
+        assert [job.id for job in left] == sorted(job.id for job in left)  # all of one moment
+        assert await desk.take(world.worker, 16) == ()
+    assert (hall.queue.looks, await desk.take(world.worker, 0)) == (4, ())

@@ -151,9 +151,7 @@ def rehearse_claim(build: BuildOfJob) -> BuildOfJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcquiredJob:
-    """A job that is a worker's now. A dry run with a `build` rehearses it. `has_next`: when it was
-    taken, another job was there for the same worker.
-    """
+    """A job that is a worker's now. A dry run with a `build` rehearses it."""
 
     id: UUID
     attempt: int
@@ -167,7 +165,6 @@ class AcquiredJob:
     parameters: dict[str, str]
     workspace_id: UUID | None
     build: BuildOfJob | None
-    has_next: bool
 
 
 class Silence(Enum):

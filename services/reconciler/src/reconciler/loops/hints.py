@@ -27,7 +27,7 @@ __all__ = ["BusHints"]
 
 LOG = get_logger(__name__)
 QUEUE_MAX = 4096
-LINGER_SECONDS = 0.02  # less than the pool loop's own patience, and than people notice
+LINGER_SECONDS = 0.05  # as the pool loop debounces; less than people notice
 IDLE_SECONDS = 60.0
 
 

@@ -14,9 +14,9 @@ from uuid import UUID
 
 from reconciler.core.aftermath import Aftermath, announce
 from reconciler.core.hints import Hints
-from reconciler.core.jobs import decide_tags
+from reconciler.core.jobs import AcquiredJob, decide_tags
 from reconciler.core.permissions import ServicePrincipal
-from reconciler.rpc.desks import Desks
+from reconciler.rpc.desks import Desk, Desks
 from reconciler.rpc.principals import calling_service
 from reconciler.rpc.waits import Waits
 from reconciler.store.builds import JobEnds
@@ -98,12 +98,13 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
         wants = _Wants()
         refusal: ServiceError | None = None
         try:
-            with self._waits.waiting_worker() as nudge:
+            desk = self._desks.of(worker)
+            with desk.occupied(), self._waits.waiting_worker() as nudge:
                 async with asyncio.TaskGroup() as tasks:
                     reader = tasks.create_task(_read_wants(request_iterator, wants, nudge))
                     stopper = tasks.create_task(_wake_on(self._stopping, nudge))
                     try:
-                        async for response in self._offer(worker, wants, nudge):
+                        async for response in self._offer(worker, desk, wants, nudge):
                             yield response
                     except ServiceError as error:
                         refusal = error  # the group would wrap it, and its caller hear INTERNAL
@@ -116,43 +117,45 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
             LOG.info("a provisioner has gone", worker_id=str(worker.id), name=worker.name)
 
     async def _offer(
-        self, worker: Worker, wants: _Wants, nudge: Nudge
+        self, worker: Worker, desk: Desk, wants: _Wants, nudge: Nudge
     ) -> AsyncGenerator[pb.AcquireJobsResponse, None]:
         yield pb.AcquireJobsResponse(keep_alive=pb.KeepAlive())  # says that the worker is known
         registered_at = self._clock.monotonic()
-        desk = self._desks.of(worker)
         while wants.is_open:
             if self._stopping.is_set():
                 yield pb.AcquireJobsResponse(reconnect=pb.Reconnect(after_ms=200))
                 return
-            job = await desk.take(worker) if wants.count else None
-            if job is None:
+            jobs = await desk.take(worker, wants.count)
+            wants.count -= len(jobs)
+            for job in jobs:
+                yield self._encode(job, worker)
+            if not jobs:
                 await nudge.wait(
                     desk.seconds_to_poll if wants.count else self._settings.poll_seconds
-                )
-            else:
-                wants.count -= 1
-                LOG.info(
-                    "a job was acquired",
-                    job_id=str(job.id),
-                    attempt=job.attempt,
-                    worker_id=str(worker.id),
-                )
-                if job.build is not None:
-                    self._hints.workspace_changed(job.build.workspace_id)
-                yield pb.AcquireJobsResponse(
-                    job=encode_job(
-                        job,
-                        heartbeat_seconds=self._settings.heartbeat_seconds,
-                        hung_seconds=self._settings.hung_seconds,
-                        access_url=self._settings.access_url,
-                    )
                 )
             # However busy it is: who is not seen counts as absent.
             if self._clock.monotonic() - registered_at >= self._settings.keep_alive_seconds:
                 registered_at = self._clock.monotonic()
                 await self._queue.register(worker, self._clock.now())
                 yield pb.AcquireJobsResponse(keep_alive=pb.KeepAlive())
+
+    def _encode(self, job: AcquiredJob, worker: Worker) -> pb.AcquireJobsResponse:
+        LOG.info(
+            "a job was acquired",
+            job_id=str(job.id),
+            attempt=job.attempt,
+            worker_id=str(worker.id),
+        )
+        if job.build is not None:
+            self._hints.workspace_changed(job.build.workspace_id)
+        return pb.AcquireJobsResponse(
+            job=encode_job(
+                job,
+                heartbeat_seconds=self._settings.heartbeat_seconds,
+                hung_seconds=self._settings.hung_seconds,
+                access_url=self._settings.access_url,
+            )
+        )
 
     async def Heartbeat(
         self, request: pb.HeartbeatRequest, context: object

@@ -25,6 +25,7 @@ from reconciler.store.queries import load_queries
 from svckit.errors import Aborted, FailedPrecondition, NotFound, Unauthenticated
 
 __all__ = [
+    "Acquired",
     "JobQueue",
     "SilentJob",
     "Worker",
@@ -38,6 +39,7 @@ __all__ = [
 
 SQL = load_queries("jobs")
 
+OTHERS_MAX = 256
 LOG_BYTES_MAX = 4 * 1024 * 1024  # of one job: a day of a talkative apply, a page of a database
 LOG_TEXT_BYTES_MAX = 8 * 1024
 TRUNCATED = "The log is full; what follows is not kept."
@@ -56,6 +58,16 @@ class Worker:
     tags: dict[str, str]
     key_id: UUID
     organization_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acquired:
+    """Jobs that are a worker's now, in their order. `others`: how many more were there for the same
+    worker, counted up to `OTHERS_MAX`.
+    """
+
+    jobs: tuple[AcquiredJob, ...]
+    others: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,18 +185,24 @@ class JobQueue:
 
     async def acquire(self, worker: Worker, now: datetime) -> AcquiredJob | None:
         """The next job the worker may run, now its own; None if there is none."""
+        acquired = await self.acquire_many(worker, 1, now)
+        return next(iter(acquired.jobs), None)
 
+    async def acquire_many(self, worker: Worker, count: int, now: datetime) -> Acquired:
+        """The next jobs the worker may run, at most so many, now its own."""
         async with self._database.read() as connection:  # one statement, so no transaction
-            job = await connection.fetchrow(
-                SQL.acquire_job,
+            rows = await connection.fetch(
+                SQL.acquire_jobs,
                 worker.id,
                 list(worker.provisioner_types),
                 worker.tags,
                 worker.organization_id,
                 now,
                 worker.key_id,
+                count,
+                OTHERS_MAX,
             )
-        return None if job is None else _read_job(job)
+        return Acquired(jobs=tuple(map(_read_job, rows)), others=rows[0]["others"] if rows else 0)
 
     async def heartbeat(
         self,
@@ -285,7 +303,6 @@ def _read_job(job: asyncpg.Record) -> AcquiredJob:
         parameters=job["parameters"],
         workspace_id=job["workspace_id"],
         build=None if job["build_id"] is None else _read_build_of(job),
-        has_next=job["has_next"],
     )
 
 
