@@ -192,7 +192,7 @@ class Installation:
         async with self.database.snapshot() as connection:
             now = self.clock.now()
             await connection.fetch(
-                SQL.load_members, SYSTEM_USER_ID, now - TIMEOUT, None, None, 0, now
+                SQL.load_members, SYSTEM_USER_ID, now - TIMEOUT, None, None, 0, now, None, None
             )
 
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from reconciler.core.pools import MemberRow, PoolSettings, plan
+from reconciler.core.pools import MemberRow, PoolSettings, plan, read_figures
 from testkit.pictures import count_alike
 from testkit.pool_world import PoolWorld
 
@@ -27,7 +27,13 @@ ODDITIES = (
 )
 
 
-async def make_pools(world: PoolWorld, dice: random.Random) -> None:
+AT_REST = ODDITIES[2:4]
+"""Those that leave every started member ready."""
+
+
+async def make_pools(
+    world: PoolWorld, dice: random.Random, oddities: tuple[str, ...] = ODDITIES
+) -> None:
     """Members of all sorts, most of them ready, spread over three pools: one of which members
     expire, and one whose version is not active.
     """
@@ -50,19 +56,23 @@ async def make_pools(world: PoolWorld, dice: random.Random) -> None:
             started_at.replace(hour=number // 2),
         )
         if dice.random() < 0.3:
-            await world.execute(dice.choice(ODDITIES), workspace_id)
+            await world.execute(dice.choice(oddities), workspace_id)
     world.clock.advance(13.5 * 3600)
     await world.execute("UPDATE agents SET last_seen_at = $1", world.clock.now())
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("oddities", [ODDITIES, AT_REST], ids=["all", "at-rest"])
+@pytest.mark.parametrize("seed", range(3))
 async def test_a_pass_reads_what_it_may_name_and_counts_the_rest(
-    world: PoolWorld, seed: int
+    world: PoolWorld, seed: int, oddities: tuple[str, ...]
 ) -> None:
-    await make_pools(world, random.Random(seed))
+    await make_pools(world, random.Random(seed), oddities)
     now = world.clock.now()
     whole = await world.pools.load_snapshot(now)
     assert len(whole.members) == MEMBERS
+    counted = await world.pools.load_snapshot(now, is_counted=True)
+    assert read_figures(counted, PoolSettings()) == read_figures(whole, PoolSettings())
+    assert len(counted.members) < len(whole.members)
     for deletions_max in (0, 2, 50):
         picture = await world.pools.load_for_pass(now, deletions_max=deletions_max)
         expected = count_alike(whole, deletions_max)
@@ -87,3 +97,5 @@ async def test_of_a_large_pool_that_lacks_a_member_no_ready_one_is_read(world: P
     await world.execute("UPDATE presets SET instances = 4")
     picture = await world.pools.load_for_pass(world.clock.now(), deletions_max=50)
     assert (len(picture.members), [group.count for group in picture.counted]) == (2, [4])
+    whole = await world.pools.load_snapshot(world.clock.now())
+    assert (picture.members, picture.counted) == (whole.members[:2], count_alike(whole, 50).counted)

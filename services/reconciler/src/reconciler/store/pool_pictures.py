@@ -19,9 +19,8 @@ from reconciler.core.pools import BuildHistory, PoolSnapshot
 from reconciler.store.db import Connection, Database
 from reconciler.store.pool_rows import (
     foreign_organizations,
-    read_counted,
     read_histories,
-    read_member,
+    read_members,
     read_preset,
     sort_out,
 )
@@ -49,32 +48,41 @@ class PoolPictures:
         self._failure_lookback = failure_lookback
 
     async def load_snapshot(
-        self, now: datetime, *, preset_ids: Sequence[UUID] | None = None, template: str = ""
+        self,
+        now: datetime,
+        *,
+        preset_ids: Sequence[UUID] | None = None,
+        template: str = "",
+        is_counted: bool = False,
     ) -> PoolSnapshot:
-        """Pools at one moment, with every member: all of them, or those of some presets, or of
-        templates of one name.
+        """Pools at one moment: all of them, or those of some presets, or of templates of one name;
+        with every member, or, if `is_counted`, with ready ones counted.
         """
         async with self._database.snapshot() as connection:
             around = await self._load_circumstances(connection, now)
             presets = await connection.fetch(
                 SQL.load_presets, SYSTEM_USER_ID, preset_ids, template or None
             )
-            is_part = preset_ids is not None or bool(template)
-            members = await connection.fetch(
+            is_part = preset_ids is not None or bool(template) or is_counted
+            rows = await connection.fetch(
                 SQL.load_members,
                 SYSTEM_USER_ID,
                 now - self._agent_timeout,
                 [row["id"] for row in presets] if is_part else None,
-                None,
+                [0] * len(presets) if is_counted else None,
                 0,
                 now,
+                None,
+                None,
             )
             histories = await self._load_histories(connection, now)
+        members, counted = read_members(rows)
         return PoolSnapshot(
             taken_at=now,
             paused=around["is_paused"],
             presets=tuple(map(read_preset, presets)),
-            members=tuple(map(read_member, members)),
+            members=members,
+            counted=counted,
             histories=histories,
             hearing_since=around["hearing_since"],
         )
@@ -91,23 +99,26 @@ class PoolPictures:
             histories = await self._load_histories(connection, now)
             sort = partial(sort_out, presets, totals, histories, now, deletions_max)
             found = await asyncio.to_thread(sort) if len(presets) > IN_THREAD_FROM else sort()
-            members: list[asyncpg.Record] = []
+            rows: list[asyncpg.Record] = []
             if found.reads or any(row["preset_id"] is None for row in totals):
-                members = await connection.fetch(
+                rows = await connection.fetch(
                     SQL.load_members,
                     SYSTEM_USER_ID,
                     seen_after,
                     list(found.reads),
-                    list(found.reads.values()),
+                    [each.nameable for each in found.reads.values()],
                     deletions_max,
                     now,
+                    [each.ready for each in found.reads.values()],
+                    [each.newest_at for each in found.reads.values()],
                 )
+        members, counted = read_members(rows)
         return PoolSnapshot(
             taken_at=now,
             paused=around["is_paused"],
             presets=found.presets,
-            members=tuple(read_member(row) for row in members if row["alike"] is None),
-            counted=tuple(read_counted(row) for row in members if row["alike"] is not None),
+            members=members,
+            counted=counted,
             histories=found.histories,
             resting=found.resting,
             hearing_since=around["hearing_since"],
