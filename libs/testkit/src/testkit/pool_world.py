@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 from reconciler.core.aftermath import Aftermath
 from reconciler.core.audit import Actor
 from reconciler.core.builds import BuiltAgent, BuiltWorkspace
+from reconciler.core.hints import Promise
 from reconciler.core.identity import DEFAULT_ORGANIZATION_ID, SYSTEM_USER_ID
 from reconciler.core.jobs import AcquiredJob
 from reconciler.core.lifecycle import TemplatePolicy
@@ -35,7 +36,7 @@ from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
 from testkit.clock import SettableClock
 
-__all__ = ["AGENT_TIMEOUT", "PoolWorld", "RecordedHints", "new_ids", "token_hash"]
+__all__ = ["AGENT_TIMEOUT", "PoolWorld", "RecordedHints", "new_ids", "token_hash", "token_of"]
 
 AGENT_TIMEOUT = timedelta(seconds=60)
 
@@ -63,7 +64,7 @@ class RecordedHints:
         """Recorded."""
         self.said.append(("workspace_changed", workspace_id))
 
-    def outbox_written(self) -> None:
+    def outbox_written(self, promise: Promise) -> None:
         """Recorded."""
         self.said.append(("outbox_written", None))
 
@@ -319,4 +320,9 @@ class PoolWorld:
 
 def token_hash(workspace_id: UUID, token: str | None = None) -> bytes:
     """The hash of a workspace's agent's token."""
-    return hashlib.sha256(json.dumps([str(workspace_id), token]).encode()).digest()
+    return hashlib.sha256(token_of(workspace_id, token).encode()).digest()
+
+
+def token_of(workspace_id: UUID, token: str | None = None) -> str:
+    """A workspace's agent's token."""
+    return json.dumps([str(workspace_id), token], separators=(",", ":"))

@@ -15,6 +15,7 @@ from agentgw.wiring.gateway import Gateway
 from agentgw.wiring.settings import GatewaySettings
 from bus.nats import connect_nats
 from svckit.addresses import write_port_file
+from svckit.certificate_files import CertificateFiles
 from svckit.channel import PlaintextRefused, open_channel
 from svckit.errors import StartFailed
 from svckit.health import health_probe
@@ -25,7 +26,7 @@ from svckit.system import SystemClock, SystemEntropy, new_id
 
 __all__ = ["serve"]
 
-# All but RecordAgentLogs, which would store its lines twice: an agent repeats it if it has to.
+# All but RecordAgentLogs: lines of an agent of the release before would be stored twice.
 REPEATABLE: Final = tuple(
     f"warmpool.gateway.v1.GatewayService/{method}"
     for method in (
@@ -64,6 +65,7 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
         access=settings.nats_access(),
     )
     try:
+        instance_id = new_id()
         gateway = Gateway(
             settings.plan(),
             bus=bus,
@@ -71,19 +73,26 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
             meter=metrics.get_meter("agentgw"),
             clock=SystemClock(),
             entropy=SystemEntropy(),
+            gateway_id=instance_id,
             readiness=group.readiness,
         )
         watch = partial(group.readiness.watch, clock=SystemClock())
+        certificates = CertificateFiles(settings.certificate_files(), SystemClock())
         async with RunGroup(group.stopping) as loops:
             reporter = InstanceReporter(
                 channel,
                 group.readiness,
                 SystemClock(),
-                instance_id=new_id(),
+                instance_id=instance_id,
                 name=socket.gethostname(),
                 version=version("warmpool-agentgw"),
+                certificates=certificates,
             )
             loops.start("instance", reporter.run)
+            if settings.certificate_files():
+                loops.start(
+                    "watch-certificates", partial(watch, "certificates", certificates.probe)
+                )
             loops.start("watch-nats", partial(watch, "nats", bus.probe))
             loops.start("watch-reconciler", partial(watch, "control plane", health_probe(channel)))
             port = await gateway.start(loops)

@@ -98,12 +98,13 @@ class Agents:
     ) -> tuple[list[bool], tuple[AppliedClaim, ...]]:
         """Records steps, in one statement; says of each whether the claim is that agent's, and
         which claims moved on.
-        """
-        said = sorted({step.claim_id for step in steps})
 
-        async def work(connection: Connection) -> tuple[list[bool], tuple[AppliedClaim, ...]]:
-            await connection.fetch(SQL.lock_claims, said)
-            rows = await connection.fetch(
+        A claim of several agents moves on in a transaction after that: whoever is the last to
+        commit a step of it sees the steps of all. Repeating everything is harmless.
+        """
+
+        async def record(connection: Connection) -> list[asyncpg.Record]:
+            return await connection.fetch(
                 SQL.record_reinits,
                 [step.token_hash for step in steps],
                 [step.claim_id for step in steps],
@@ -111,20 +112,26 @@ class Agents:
                 [step.error for step in steps],
                 now,
             )
-            known = {row["position"] for row in rows}
-            accepted = [position in known for position in range(1, len(steps) + 1)]
-            claims = sorted({row["claim_id"] for row in rows})
-            moved = await connection.fetch(SQL.close_claims, claims, now) if claims else []
-            return accepted, tuple(
-                AppliedClaim(
-                    workspace_id=r["workspace_id"],
-                    claimed_at=r["claimed_at"],
-                    applied_at=r["applied_at"],
-                )
-                for r in moved
-            )
 
-        return await self._database.transact(work)
+        rows = await self._database.run(record)
+        known = {row["position"] for row in rows}
+        moved = {row["claim_id"]: row for row in rows if row["workspace_id"] is not None}
+        shared = sorted({row["claim_id"] for row in rows if row["has_others"]})
+
+        async def close(connection: Connection) -> list[asyncpg.Record]:
+            await connection.fetch(SQL.lock_claims, shared)
+            return await connection.fetch(SQL.close_claims, shared, now)
+
+        closed = await self._database.transact(close) if shared else []
+        accepted = [position in known for position in range(1, len(steps) + 1)]
+        return accepted, tuple(
+            AppliedClaim(
+                workspace_id=r["workspace_id"],
+                claimed_at=r["claimed_at"],
+                applied_at=r["applied_at"],
+            )
+            for r in (*moved.values(), *closed)
+        )
 
     async def get_manifest(self, token_hash: bytes) -> Manifest:
         """What an agent runs now; raises Unauthenticated for a token no agent has,
@@ -165,20 +172,35 @@ class Agents:
         return workspace_id
 
     async def record_liveness(
-        self, connected: Sequence[bytes], disconnected: Sequence[bytes], now: datetime
+        self,
+        connected: Sequence[bytes],
+        disconnected: Sequence[bytes],
+        now: datetime,
+        *,
+        gateway_id: UUID | None = None,
+        arrived: Sequence[bytes] = (),
     ) -> tuple[UUID, ...]:
         """Notes who is there and who has gone; returns the workspaces for which that is news. A
-        report that names nobody still says that a gateway is there.
+        report that names nobody still says that a gateway is there. `arrived` are those of the
+        connected that the gateway heard themselves: it holds them from then on. A gateway of the
+        release before says neither.
         """
 
         async def work(connection: Connection) -> tuple[UUID, ...]:
             news: set[UUID] = set()
             if disconnected:
-                rows = await connection.fetch(SQL.record_disconnected, list(disconnected), now)
+                rows = await connection.fetch(
+                    SQL.record_disconnected, list(disconnected), now, gateway_id
+                )
                 news |= {r["workspace_id"] for r in rows}
             if connected:
                 rows = await connection.fetch(
-                    SQL.record_connected, list(connected), now, now - self._agent_timeout
+                    SQL.record_connected,
+                    list(connected),
+                    now,
+                    now - self._agent_timeout,
+                    gateway_id,
+                    list(arrived),
                 )
                 news |= {r["workspace_id"] for r in rows}
             return tuple(sorted(news))
@@ -192,8 +214,12 @@ class Agents:
             )
         return await self._database.transact(work)
 
-    async def insert_logs(self, token_hash: bytes, lines: Sequence[LogLine]) -> bool:
-        """Stores lines of an agent; returns True once its log is full and they are dropped."""
+    async def insert_logs(
+        self, token_hash: bytes, lines: Sequence[LogLine], session_id: UUID | None
+    ) -> bool:
+        """Stores lines of an agent; returns True once its log is full and they are dropped. Those
+        that this run of it has sent before are not stored again.
+        """
         async with self._database.read() as connection:
             agent = await connection.fetchrow(SQL.find_agent, token_hash)
             if agent is None:
@@ -211,7 +237,9 @@ class Agents:
                 [line.level for line in lines],
                 [line.stage for line in lines],
                 texts,
-                sum(map(len, texts)),
+                list(map(len, texts)),
+                session_id,
+                [line.sequence for line in lines],
             )
         return False
 

@@ -122,6 +122,7 @@ CREATE TABLE presets (
     resumed_at          timestamptz,
     rehearsed_at        timestamptz, -- when a claim was first planned upon a prebuild of it
     stop_reason         text NOT NULL DEFAULT '', -- why health is not healthy
+    members_made        bigint NOT NULL DEFAULT 0, -- ever, by its pool
     CONSTRAINT preset_name_is_unique UNIQUE (template_version_id, name)
 );
 CREATE INDEX presets_that_stopped ON presets (id) WHERE health = 'hard_limited';
@@ -210,6 +211,7 @@ CREATE TABLE instances (
     problems           text[] NOT NULL,
     programs           jsonb NOT NULL,
     last_seen_at       timestamptz NOT NULL,
+    certificates       jsonb NOT NULL DEFAULT '[]', -- what they were given; older releases tell of none
     CONSTRAINT instance_is_told_of_by_its_own_key UNIQUE NULLS NOT DISTINCT (service_key_id, id)
 );
 
@@ -299,7 +301,8 @@ CREATE TABLE agents (
     log_bytes            bigint NOT NULL DEFAULT 0,
     created_at           timestamptz NOT NULL,
     deleted_at           timestamptz,
-    manifest_sealed      bytea -- the manifest, encrypted; `manifest` is empty then
+    manifest_sealed      bytea, -- the manifest, encrypted; `manifest` is empty then
+    seen_by              uuid -- the gateway that heard it last; another one that lost it does not make it gone
 );
 CREATE INDEX agents_by_workspace ON agents (workspace_id) WHERE deleted_at IS NULL;
 
@@ -313,6 +316,15 @@ CREATE TABLE agent_logs (
     PRIMARY KEY (agent_id, position)
 );
 CREATE INDEX agent_logs_by_age ON agent_logs USING brin (written_at);
+
+-- How far an agent's log has come in each of its runs: lines that are sent again are not stored again.
+CREATE TABLE agent_log_sessions (
+    agent_id          uuid NOT NULL REFERENCES agents ON DELETE CASCADE,
+    session_id        uuid NOT NULL,
+    last_sequence     bigint NOT NULL,
+    previous_sequence bigint NOT NULL, -- before the last lines: the statement that stores those tells new ones by it
+    PRIMARY KEY (agent_id, session_id)
+);
 
 -- Claims ----------------------------------------------------------------------------------------------------------------------
 
