@@ -13,6 +13,7 @@ __all__ = ["ALERTS", "RUNBOOKS", "Alert", "rule_groups"]
 
 RUNBOOKS = "https://example.com/warmpool/docs/runbooks"
 POOL = "by (organization_name, template_name, preset_name)"
+PROCESS = "by (job, pod, instance)"
 THE_POOL = "{{ $labels.template_name }}/{{ $labels.preset_name }}"
 
 
@@ -262,12 +263,33 @@ ALERTS = (
         summary="No control plane is seen",
     ),
     Alert(
+        name="WarmpoolNotReady",
+        page="services",
+        severity="warning",
+        for_="10m",
+        # A provisioner that drains finishes what it has in hand, which may take long.
+        expr=f'min {PROCESS} (warmpool_ready{{check="serving"}}) == 0'
+        " unless on (job, pod, instance) warmpool_provisioner_slots_in_use > 0",
+        summary="{{ $labels.job }} {{ $labels.instance }} runs and has not been ready for ten"
+        " minutes",
+    ),
+    Alert(
+        name="WarmpoolCertificates",
+        page="services",
+        severity="warning",
+        for_="10m",
+        expr=f'min {PROCESS} (warmpool_ready{{check="certificates"}}) == 0',
+        summary="A certificate of {{ $labels.job }} {{ $labels.instance }} ends soon, or is no"
+        " good",
+    ),
+    Alert(
         name="WarmpoolDegraded",
         page="services",
         severity="warning",
         for_="5m",
-        expr="min by (job, pod, check) (warmpool_ready) == 0",
-        summary="{{ $labels.pod }} is without {{ $labels.check }}",
+        expr="min by (job, pod, instance, check)"
+        ' (warmpool_ready{check!~"serving|certificates"}) == 0',
+        summary="{{ $labels.job }} {{ $labels.instance }} is without {{ $labels.check }}",
     ),
     Alert(
         name="WarmpoolCallsFailing",

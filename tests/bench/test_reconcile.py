@@ -31,7 +31,8 @@ from reconciler.core.pools import PoolSettings, concurrency_limit
 from reconciler.loops.pool import PoolLoop
 from reconciler.store.db import Connection, Database, open_database
 from reconciler.store.migrate import migrate
-from reconciler.store.pools import LOSSES_COUNT_FOR, Pools
+from reconciler.store.pool_pictures import LOSSES_COUNT_FOR
+from reconciler.store.pools import Pools
 from reconciler.store.queries import load_queries
 from svckit.nudge import Nudge
 from testkit.clock import SettableClock
@@ -163,7 +164,7 @@ class Installation:
         async with self.database.read() as connection, connection.transaction():
             preset = await connection.fetchrow(SQL.check_creatable, preset_id)
             assert preset is not None
-            await connection.fetchval(SQL.count_newcomers, preset_id, SYSTEM_USER_ID, [])
+            await connection.execute(SQL.count_member_made, preset_id)
             await connection.fetchval(
                 BUILDS.insert_workspace,
                 workspace_id,
@@ -189,8 +190,9 @@ class Installation:
     async def read_all_rows(self) -> None:
         """Every member's row."""
         async with self.database.snapshot() as connection:
+            now = self.clock.now()
             await connection.fetch(
-                SQL.load_members, SYSTEM_USER_ID, self.clock.now() - TIMEOUT, None
+                SQL.load_members, SYSTEM_USER_ID, now - TIMEOUT, None, None, 0, now, None, None
             )
 
 

@@ -303,11 +303,32 @@ async def test_a_bus_starts_without_its_server_and_finds_it_later(tmp_path: Path
         await server.stop()
 
 
+async def test_a_bus_can_be_spared_what_it_says_itself(tmp_path: Path) -> None:
+    server = EmbeddedNats(tmp_path)
+    await server.start()
+    one = await connect_nats(server.url, name="one", hears_itself=False)
+    other = await connect_nats(server.url, name="other")
+    try:
+        async with one.subscribe("a") as heard, other.subscribe("a") as overheard:
+            await one.flush()
+            await other.flush()
+            await one.publish("a", b"mine")
+            assert (await receive(overheard)).payload == b"mine"
+            await other.publish("a", b"yours")
+            assert (await receive(heard)).payload == b"yours"
+    finally:
+        await one.close()
+        await other.close()
+        await server.stop()
+
+
 class FrozenOnceConnected(NatsBus):
     """Its server is held still as soon as it has let the bus in, before anything else is asked."""
 
     def __init__(self, server: OwnNats) -> None:
-        super().__init__(server.url, name="frozen", access=NatsAccess(), ping_seconds=10)
+        super().__init__(
+            server.url, name="frozen", access=NatsAccess(), ping_seconds=10, hears_itself=True
+        )
         self._server = server
         self.attempts = 0
         self.has_given_up = asyncio.Event()

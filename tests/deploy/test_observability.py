@@ -15,6 +15,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from svckit.readiness import Readiness
 from warmpool_cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,6 +116,24 @@ def test_an_alert_asks_for_metrics_that_exist(rule: dict[str, Any]) -> None:
     asked = _selectors(rule["expr"])
     assert asked
     assert asked - _series() == set()
+
+
+def test_each_check_of_readyz_is_watched_by_one_alert() -> None:
+    """What a process says of itself, of its certificates, and of whatever else it needs."""
+    watched: dict[str, list[str]] = {"serving": [], "certificates": [], "nats": []}
+    for rule in RULES:
+        for operator, value in re.findall(r'warmpool_ready\{check(=|!~)"([^"]+)"\}', rule["expr"]):
+            for check, alerts in watched.items():
+                if (re.fullmatch(value, check) is not None) == (operator == "="):
+                    alerts.append(rule["alert"])
+
+    assert watched == {
+        "serving": ["WarmpoolNotReady"],
+        "certificates": ["WarmpoolCertificates"],
+        "nats": ["WarmpoolDegraded"],
+    }
+    own = {condition.name for condition in Readiness().conditions}
+    assert own <= set(watched)
 
 
 def test_the_dashboard_asks_for_metrics_that_exist_and_shows_every_one() -> None:

@@ -43,6 +43,7 @@ from reconciler.core.pools import (
     plan,
     preset_states,
 )
+from testkit.pictures import count_alike
 
 pytestmark = pytest.mark.sim
 
@@ -113,12 +114,12 @@ class Twin:
         census = next(state.census for state in states if state.preset.is_active)
         return census.supply_count - sum(map(is_dead, census.unready))
 
-    def apply(self, action: Action, known: set[UUID]) -> None:
+    def apply(self, action: Action, made: dict[UUID, int]) -> None:
         """Carries one action out, as the real database does: on what it finds now."""
         match action:
             case CreatePrebuild():
                 for _ in range(action.count):
-                    self._create(action, known)
+                    self._create(action, made)
             case DeletePrebuild(workspace_id=workspace_id):
                 member = self.members.get(workspace_id)
                 if member is not None and member.job.is_final:
@@ -145,15 +146,13 @@ class Twin:
             case BackOffUntil():
                 pass
 
-    def _create(self, action: CreatePrebuild, known: set[UUID]) -> None:
+    def _create(self, action: CreatePrebuild, made: dict[UUID, int]) -> None:
         preset = self.presets[action.preset_id]
         is_stopped = preset.health is PoolHealth.HARD_LIMITED and preset.resumed_at is None
-        newcomers = sum(
-            member.preset_id == action.preset_id and member.workspace_id not in known
-            for member in self.members.values()
-        )
+        newcomers = preset.members_made - made[action.preset_id]
         if not preset.is_active or is_stopped or newcomers >= action.count:
             return
+        self.presets[action.preset_id] = replace(preset, members_made=preset.members_made + 1)
         workspace_id = UUID(int=next(self.numbers))
         self.members[workspace_id] = MemberRow(
             workspace_id=workspace_id,
@@ -273,18 +272,18 @@ class Replica:
     """A replica in the middle of a pass, or before the next."""
 
     twin: Twin
-    known: set[UUID] = field(default_factory=set[UUID])
+    made: dict[UUID, int] = field(default_factory=dict[UUID, int])
     queue: deque[Action] = field(default_factory=deque[Action])
     asked: int = 0
 
     def step(self) -> None:
         if self.queue:
-            self.twin.apply(self.queue.popleft(), self.known)
+            self.twin.apply(self.queue.popleft(), self.made)
             return
         snapshot = self.twin.snapshot()
-        self.known = {member.workspace_id for member in snapshot.members}
+        self.made = {preset.preset_id: preset.members_made for preset in snapshot.presets}
         self.asked = self.twin.active.instances
-        actions = plan(snapshot, SETTINGS).actions
+        actions = plan(count_alike(snapshot, SETTINGS.jobs_in_flight_max), SETTINGS).actions
         self.check_losses(snapshot, actions)
         self.queue.extend(actions)
 

@@ -42,8 +42,10 @@ def test_a_history_that_does_not_reach_back_is_an_error_that_says_what_to_do(
     tmp_path: Path,
 ) -> None:
     subprocess.run(("git", "init", "--quiet", tmp_path), check=True)
-    with pytest.raises(ReleaseMissing, match=r"neither a tag v0\.1\.0 nor the commit .* --tags"):
-        check_out(read_previous(TABLE), tmp_path / "out", repository=tmp_path)
+    release = read_previous(TABLE)
+    missing = f"neither a tag v{release.version} nor the commit .* --tags"
+    with pytest.raises(ReleaseMissing, match=missing):
+        check_out(release, tmp_path / "out", repository=tmp_path)
 
 
 def test_packages_of_another_major_version_are_told() -> None:

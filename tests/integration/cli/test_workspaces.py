@@ -45,6 +45,7 @@ from warmpool.control.v1.workspaces_pb2 import (
     WorkspaceAgent,
     WorkspaceBuild,
 )
+from warmpool_cli.output import as_json
 
 pytestmark = pytest.mark.integration
 Cli = Callable[..., Awaitable[Any]]
@@ -266,6 +267,24 @@ async def test_a_list_reads_every_page(cli: Cli, control: FakeControl):
     assert control.asked(ListWorkspacesRequest) == [
         ListWorkspacesRequest(owner="*", include_system=True, page_size=500),
         ListWorkspacesRequest(owner="*", include_system=True, page_size=500, page_token="more"),
+    ]
+
+
+async def test_prebuilds_are_listed_beside_ones_own(cli: Cli, control: FakeControl):
+    mine, pooled = a_workspace(), a_workspace(FAILED)
+    pooled.created_at.FromNanoseconds(mine.created_at.ToNanoseconds() + 1)
+    control.on(
+        "ListWorkspaces",
+        ListWorkspacesResponse(workspaces=[mine], next_page_token="more"),
+        ListWorkspacesResponse(workspaces=[pooled]),
+    )
+
+    ran = await cli("list", "--prebuilds", "--limit", "1", "-o", "json")
+
+    assert ran.document == {"workspaces": [as_json(pooled)], "truncated": True}
+    assert control.asked(ListWorkspacesRequest) == [
+        ListWorkspacesRequest(include_system=True, page_size=1),
+        ListWorkspacesRequest(owner="prebuilds", include_system=True, page_size=1),
     ]
 
 

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import nats.errors
 import pytest
@@ -20,12 +19,12 @@ from bus.errors import AccessInvalid
 from bus.nats import NatsBus, connect_nats
 from testkit.certificates import make_identity
 from testkit.eventually import eventually
+from testkit.installation import NatsSite
 
 pytestmark = pytest.mark.integration
 
 PATIENCE_SECONDS = 20.0
 ID = "6f1c1bc2-98a3-4cc7-9f4e-6f5ee0c5b0ff"
-Site = Any  # tests/integration/deploy/conftest.py
 Login = Callable[[str], Awaitable[NatsBus]]
 
 PUBLISHED = {  # one subject of each kind, and the pattern that hears it
@@ -38,7 +37,7 @@ CLAIM = subjects.claims_subject(ID)
 
 
 @pytest.fixture
-async def login(site: Site) -> AsyncGenerator[Login]:
+async def login(site: NatsSite) -> AsyncGenerator[Login]:
     async with AsyncExitStack() as stack:
 
         async def enter(user: str) -> NatsBus:
@@ -128,7 +127,7 @@ async def test_the_control_plane_publishes_hints_and_nothing_else(
     assert said == f'permissions violation for publish to "{subject}"'
 
 
-async def test_nobody_else_comes_in(site: Site) -> None:
+async def test_nobody_else_comes_in(site: NatsSite) -> None:
     stranger = Client()
 
     async def silent(error: Exception) -> None:
@@ -143,7 +142,7 @@ async def test_nobody_else_comes_in(site: Site) -> None:
         )
 
 
-async def test_a_server_of_another_root_is_not_trusted(site: Site, tmp_path: Path) -> None:
+async def test_a_server_of_another_root_is_not_trusted(site: NatsSite, tmp_path: Path) -> None:
     other = NatsAccess(
         nkey_file=site.secrets / "nats-agentgw.nk",
         ca_file=make_identity(tmp_path, "other").cert_file,
@@ -156,7 +155,7 @@ async def test_a_server_of_another_root_is_not_trusted(site: Site, tmp_path: Pat
 
 
 async def test_renewed_keys_and_certificates_are_taken_at_the_next_connection(
-    site: Site, login: Login
+    site: NatsSite, login: Login
 ) -> None:
     reconciler, gateway = await login("reconciler"), await login("agentgw")
 

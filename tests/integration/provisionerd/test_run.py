@@ -36,6 +36,18 @@ while True:
     time.sleep(0.05)  # a signal just before it is answered after it
 """
 
+# Writes its file anew again and again, and takes its time between truncating and filling it.
+WRITER = """
+import os, sys, time
+path = sys.argv[1]
+while True:
+    with open(path, "w") as file:
+        os.write(1, b"amid a write\\n")
+        time.sleep(0.05)
+        file.write("whole")
+    time.sleep(0.02)
+"""
+
 
 def _limits(*, timeout: float = 30.0, grace: float = 30.0, width: int = 100) -> Limits:
     return Limits(
@@ -158,6 +170,44 @@ async def test_a_forced_cancel_terminates_what_ignores_interrupts() -> None:
         task = group.create_task(watched.run("ignore", _limits()))
         outcome = await _stop(watched, task, watched.cancel.forced.set)
     assert (outcome.exit_code, outcome.asked_to_stop) == (-signal.SIGKILL, True)
+    assert await watched.is_gone()
+
+
+async def test_a_forced_cancel_waits_until_a_write_is_whole(tmp_path: Path) -> None:
+    file, cancel, lines = tmp_path / "state", Cancel(), list[str]()
+
+    def take(line: str) -> None:
+        lines.append(line)
+        cancel.forced.set()
+
+    def is_at_rest() -> bool:
+        return file.read_text() == "whole"
+
+    outcome = await run(
+        Command(
+            argv=(sys.executable, "-S", "-c", WRITER, str(file)),
+            cwd=tmp_path,
+            env={},
+            is_at_rest=is_at_rest,
+        ),
+        limits=_limits(),
+        cancel=cancel,
+        on_line=take,
+    )
+    assert outcome.exit_code == -signal.SIGKILL
+    assert file.read_text() == "whole"
+
+
+async def test_what_never_comes_to_rest_is_killed_all_the_same(tmp_path: Path) -> None:
+    watched = _Watched()
+    argv = (sys.executable, "-S", "-c", STUBBORN, "ignore")
+    command = Command(argv=argv, cwd=tmp_path, env={}, is_at_rest=lambda: False)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(
+            run(command, limits=_limits(), cancel=watched.cancel, on_line=watched.take)
+        )
+        await _stop(watched, task, watched.cancel.forced.set)
+    assert task.result().exit_code == -signal.SIGKILL
     assert await watched.is_gone()
 
 

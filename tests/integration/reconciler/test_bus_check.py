@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ from testkit.eventually import eventually
 
 pytestmark = pytest.mark.integration
 
+Connect = Callable[[], Awaitable[NatsBus]]
+
 
 @asynccontextmanager
-async def serve(directory: Path, permissions: dict[str, Any]) -> AsyncGenerator[NatsBus]:
-    """A bus at a server that permits this and no more."""
+async def serve(
+    directory: Path, permissions: dict[str, Any]
+) -> AsyncGenerator[tuple[NatsBus, Connect]]:
+    """A bus at a server that permits this and no more, and what makes another."""
     port = find_free_port()
     config = directory / "nats.conf"
     user = {"user": "reconciler", "password": "secret", "permissions": permissions}
@@ -33,10 +38,11 @@ async def serve(directory: Path, permissions: dict[str, Any]) -> AsyncGenerator[
     server = await asyncio.create_subprocess_exec(
         find_nats_server(), "--config", config, stderr=asyncio.subprocess.DEVNULL
     )
-    bus = await connect_nats(f"nats://reconciler:secret@127.0.0.1:{port}", name="test")
+    connect = partial(connect_nats, f"nats://reconciler:secret@127.0.0.1:{port}", name="test")
+    bus = await connect(hears_itself=False)
     try:
         await eventually(lambda: connected(bus))
-        yield bus
+        yield bus, connect
     finally:
         await bus.close()
         server.kill()
@@ -48,9 +54,10 @@ async def connected(bus: NatsBus) -> None:
 
 
 async def test_what_is_said_is_heard(tmp_path: Path) -> None:
-    async with serve(tmp_path, {"publish": "warmpool.v1.>", "subscribe": "warmpool.v1.>"}) as bus:
-        assert await check_bus(bus) == Check(
-            name="nats", is_ok=True, message="connected, and hears what it is told"
+    permissions = {"publish": "warmpool.v1.>", "subscribe": "warmpool.v1.>"}
+    async with serve(tmp_path, permissions) as (bus, connect):
+        assert await check_bus(bus, connect) == Check(
+            name="nats", is_ok=True, message="connected, and heard by others"
         )
         assert await bus.probe() == ""
 
@@ -66,8 +73,8 @@ async def test_what_is_said_is_heard(tmp_path: Path) -> None:
 async def test_a_permission_that_is_missing_is_named(
     tmp_path: Path, publish: str, subscribe: str, refused: str
 ) -> None:
-    async with serve(tmp_path, {"publish": publish, "subscribe": subscribe}) as bus:
-        check = await check_bus(bus)
+    async with serve(tmp_path, {"publish": publish, "subscribe": subscribe}) as (bus, connect):
+        check = await check_bus(bus, connect)
         why = await bus.probe()
 
     assert (check.is_ok, check.fix) == (False, "give the reconciler's account these permissions")
@@ -79,9 +86,10 @@ async def test_a_permission_that_is_missing_is_named(
 
 
 async def test_a_server_that_is_away_is_told_with_what_it_means() -> None:
-    bus = await connect_nats("nats://127.0.0.1:1", name="test")
+    connect = partial(connect_nats, "nats://127.0.0.1:1", name="test")
+    bus = await connect()
     try:
-        check = await check_bus(bus)
+        check = await check_bus(bus, connect)
     finally:
         await bus.close()
 

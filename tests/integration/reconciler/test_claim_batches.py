@@ -51,6 +51,42 @@ async def ready_prebuilds(world: PoolWorld, count: int) -> list[UUID]:
     return members
 
 
+async def test_a_claim_tells_its_place_in_the_queue_as_it_was_a_moment_ago(
+    world: PoolWorld,
+) -> None:
+    async def claim() -> tuple[tuple[int, int], tuple[int, int]]:
+        """What the claim says of its job's place and wait, and what is counted then."""
+        claimed = await world.maker.claim(world.wanted(), new_ids(), world.clock.now())
+        assert claimed is not None
+        views = claimed.view, await world.workspaces.get(claimed.view.id, world.clock.now())
+        first, counted = ((view.queue_position, view.expected_wait_seconds) for view in views)
+        return first, counted
+
+    # GIVEN a pool, whose builds took 40 s, a worker that builds, and a person who waits
+    members: list[UUID] = []
+    for _ in range(4):
+        members.append(await world.create_prebuild())
+        job = await world.acquire()
+        world.clock.advance(40)
+        await world.complete(job)
+    await world.create_prebuild()
+    await world.acquire()
+    await world.maker.create(world.wanted(), new_ids(), "", world.clock.now())
+    for member in members:
+        await world.make_ready(member)
+    world.clock.advance(1)
+    # THEN claims stand behind that person, and behind each other
+    assert await claim() == ((1, 80), (1, 80))
+    world.clock.advance(0.1)
+    assert await claim() == ((2, 120), (2, 120))
+    # AND what others do meanwhile is known a second later
+    await world.acquire()
+    world.clock.advance(0.1)
+    assert await claim() == ((3, 160), (2, 60))
+    world.clock.advance(2)
+    assert await claim() == ((3, 80), (3, 80))
+
+
 @asynccontextmanager
 async def batches(world: PoolWorld) -> AsyncGenerator[ClaimBatches]:
     claims = ClaimBatches(world.maker, SystemClock())
@@ -93,10 +129,12 @@ async def test_a_batch_does_what_single_claims_do(world: PoolWorld) -> None:
         world.clock.now(),
     )
     assert alone is not None
-    for answer, made in zip(together, ids, strict=True):
+    for place, (answer, made) in enumerate(zip(together, ids, strict=True), 1):
         assert isinstance(answer, Claimed)
         view = await world.workspaces.get(answer.view.id, world.clock.now())
-        assert answer == Claimed(view=view, provisioner_type="process")
+        # in the queue the two came at the same moment, so either may be told to be the first
+        here = replace(view, queue_position=place)
+        assert answer == Claimed(view=here, provisioner_type="process")
         assert view.claim is not None
         assert (view.build_id, view.job_id, view.claim.id) == (
             made.build_id,

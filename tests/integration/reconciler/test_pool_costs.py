@@ -15,7 +15,7 @@ import pytest
 
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.pools import PoolSettings, concurrency_limit
-from reconciler.loops.pool import PassResult, PoolLoop
+from reconciler.loops.pool import REST_SECONDS, PassResult, PoolLoop
 from reconciler.store.db import Connection, Database, open_database
 from reconciler.store.pools import Pools
 from reconciler.store.queries import load_queries
@@ -168,7 +168,7 @@ async def test_an_action_that_fails_blocks_no_other(world: PoolWorld) -> None:
 async def test_the_loop_wakes_by_itself_when_a_backoff_ends(world: PoolWorld) -> None:
     await world.execute("UPDATE presets SET instances = 1")
     passes, nudge = Passes(), Nudge()
-    settings = PoolSettings(backoff_interval_seconds=0.2)
+    settings = PoolSettings(backoff_interval_seconds=0.4)
     loop = a_loop(
         world, world.database, settings=settings, nudge=nudge, passes=passes, tick_seconds=3600
     )
@@ -178,9 +178,9 @@ async def test_the_loop_wakes_by_itself_when_a_backoff_ends(world: PoolWorld) ->
         await world.fail(await world.acquire())
         nudge.set()
         await eventually(lambda: _assert_sleeping(world))
-        world.clock.advance(0.05)
+        world.clock.advance(REST_SECONDS)
         assert (await passes.results.get()).created == 0
-        world.clock.advance(0.2)
+        world.clock.advance(0.4)
         assert (await passes.results.get()).created == 1
         running.cancel()
 
@@ -195,12 +195,38 @@ async def test_a_burst_of_hints_is_one_pass(world: PoolWorld) -> None:
         await eventually(lambda: _assert_sleeping(world))
         for _ in range(5):
             nudge.set()
-        world.clock.advance(0.05)
+        world.clock.advance(REST_SECONDS)
         await passes.results.get()
         for _ in range(10):
             await asyncio.sleep(0)
         assert world.clock.sleeping == 0  # a hint that was left would have begun the next debounce
         assert passes.results.empty()
+        running.cancel()
+
+
+async def test_a_lone_hint_is_heeded_at_once_and_a_stream_of_them_four_times_a_second(
+    world: PoolWorld,
+) -> None:
+    passes, nudge = Passes(), Nudge()
+    loop = a_loop(world, world.database, nudge=nudge, passes=passes, tick_seconds=3600)
+
+    async def wait_seconds() -> float:
+        """How long after a hint the pass that serves it begins."""
+        nudge.set()
+        await eventually(lambda: _assert_sleeping(world))
+        waited = 0.0
+        while world.clock.sleeping:
+            world.clock.advance(0.05)
+            waited += 0.05
+            await asyncio.sleep(0)
+        await passes.results.get()
+        return round(waited, 2)
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(loop.run())
+        await passes.results.get()
+        world.clock.advance(1)
+        assert [await wait_seconds() for _ in range(3)] == [0.05, 0.25, 0.25]
         running.cancel()
 
 

@@ -235,9 +235,11 @@ async def test_a_claim_is_applied_once_both_agents_say_so_at_the_same_moment(
 
     held_agents = Agents(sides.held, world.cipher, agent_timeout=AGENT_TIMEOUT)
     first = held_agents.record_reinits(applied(token_hash(workspace_id)), world.clock.now())
-    async with sides.first(first):
-        second = world.agents.record_reinits(applied(b"s" * 32), world.clock.now())
-        _, (moved,) = await sides.second_that_waits(second)
+    async with sides.first(first) as telling:
+        # whoever commits first sees its own word alone
+        _, (moved,) = await world.agents.record_reinits(applied(b"s" * 32), world.clock.now())
+        assert moved.applied_at is None
+    _, (moved,) = telling.result()
     assert moved.applied_at == world.clock.now()
 
 

@@ -31,8 +31,8 @@ class GatedPools(Pools):
         self.seen = asyncio.Event()
         self.gate = asyncio.Event()
 
-    async def load_for_pass(self, now: datetime) -> PoolSnapshot:
-        snapshot = await super().load_for_pass(now)
+    async def load_for_pass(self, now: datetime, *, deletions_max: int) -> PoolSnapshot:
+        snapshot = await super().load_for_pass(now, deletions_max=deletions_max)
         self.seen.set()
         await self.gate.wait()
         return snapshot

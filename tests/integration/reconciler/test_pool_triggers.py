@@ -18,7 +18,7 @@ from reconciler.core.permissions import ServicePrincipal
 from reconciler.core.pools import PoolSettings
 from reconciler.loops.hints import BusHints
 from reconciler.loops.listen import listen
-from reconciler.loops.pool import DEBOUNCE_SECONDS, PassResult, PoolLoop
+from reconciler.loops.pool import REST_SECONDS, PassResult, PoolLoop
 from reconciler.rpc.gateway import GatewayServicer
 from reconciler.rpc.provisioner import ProvisionerServicer, ProvisionerSettings
 from svckit.auth import current_principal
@@ -53,7 +53,7 @@ class Passes:
         """The same, of a pass that begins when the debounce is over and not before."""
         await eventually(self._assert_debounced)
         assert self._results.empty()
-        self._world.clock.advance(DEBOUNCE_SECONDS)
+        self._world.clock.advance(REST_SECONDS)
         return await self.next()
 
     def _assert_debounced(self) -> None:

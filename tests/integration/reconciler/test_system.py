@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -22,9 +23,11 @@ from reconciler.store.jobs import JobQueue, Worker
 from reconciler.store.migrate import list_migrations, migrate
 from reconciler.store.system import SystemViews
 from svckit.auth import current_principal, hash_token
+from svckit.certificate_files import CertificateFile, CertificateFiles
 from svckit.errors import InvalidArgument, PermissionDenied
 from svckit.readiness import Readiness
 from svckit.system import Clock, SystemClock
+from testkit.certificates import make_identity
 from testkit.clock import EPOCH, SettableClock
 from testkit.faultproxy import fault_proxy
 from testkit.postgres import DatabaseFactory, PostgresServer
@@ -157,6 +160,12 @@ async def test_what_services_say_of_themselves_is_told_until_they_fall_silent(
         version="0.3.0",
         sent_at=sent_at,
         problems=["nats: permissions violation"],
+        certificates=[
+            instance_pb2.Certificate(
+                setting="tls_cert_file", issuer="root", names=["edge", "127.0.0.1"], ends_at=sent_at
+            ),
+            instance_pb2.Certificate(setting="nats_ca_file", problem="cannot be read"),
+        ],
     )
     await report(
         migrated_database,
@@ -193,6 +202,13 @@ async def test_what_services_say_of_themselves_is_told_until_they_fall_silent(
             "its clock is -9.0 s from ours, so times of logs and of claims are wrong",
         ),
         ("gateway edge", True, True, "nats: permissions violation"),
+        (
+            "gateway edge",
+            False,
+            True,
+            "tls_cert_file: has expired on 2029-12-31; nobody trusts it any more",
+        ),
+        ("gateway edge", True, True, "nats_ca_file: cannot be read"),
         (
             "provisioner builder",
             True,
@@ -255,13 +271,23 @@ async def test_nobody_but_a_service_reports_and_none_at_length(migrated_database
 
 
 async def test_a_replica_tells_of_itself_and_forgets_who_is_long_gone(
-    migrated_database: Database,
+    migrated_database: Database, tmp_path: Path
 ) -> None:
     clock, views = SettableClock(EPOCH), SystemViews(migrated_database)
     readiness = Readiness()
     readiness.set("nats", "not connected")
+    root = make_identity(tmp_path, "root")
+    given = [CertificateFile("nats_ca_file", root.cert_file)]
     reports = [
-        SelfReport(views, readiness, clock, instance_id=UUID(int=n), name=f"r{n}", version="0.1.0")
+        SelfReport(
+            views,
+            readiness,
+            clock,
+            instance_id=UUID(int=n),
+            name=f"r{n}",
+            version="0.1.0",
+            certificates=CertificateFiles(given, clock),
+        )
         for n in (1, 2)
     ]
 
@@ -273,6 +299,8 @@ async def test_a_replica_tells_of_itself_and_forgets_who_is_long_gone(
     assert [(each.service, each.name, each.problems) for each in found] == [
         ("reconciler", "r2", ("nats: not connected",))
     ]
+    assert found[0].certificates == CertificateFiles(given, clock).look()
+    assert found[0].certificates[0].names == ("127.0.0.1", "root.test")
 
 
 async def test_a_clock_that_is_wrong_and_no_provisioner_are_told(

@@ -18,6 +18,8 @@ from svckit.errors import StartFailed
 from svckit.reloading import RETIRED_MAX
 from svckit.server import GrpcServer, TlsSettings
 from testkit.certificates import make_identity
+from testkit.eventually import eventually
+from testkit.faultproxy import fault_proxy
 from warmpool.control.v1 import pools_pb2, system_pb2
 from warmpool.control.v1.pools_pb2_grpc import PoolServiceStub
 from warmpool.control.v1.system_pb2_grpc import SystemServiceStub
@@ -170,6 +172,41 @@ async def test_a_client_that_runs_takes_new_roots_and_a_new_certificate_of_its_o
         seen.append(answer.version)
 
     assert seen == [f"spiffe://test/{renewal}" for renewal in range(5)]
+
+
+async def test_a_former_connection_ends_with_its_last_call(
+    start: Start, connect: Connect, tmp_path: Path
+) -> None:
+    """Or it would be made again and again, with what nobody trusts any more."""
+    server, asked, answer = make_identity(tmp_path, "server"), asyncio.Event(), asyncio.Event()
+
+    async def get_system(request: Any, context: Any) -> Any:
+        if not asked.is_set():
+            asked.set()
+            await answer.wait()
+        return system_pb2.GetSystemResponse()
+
+    _, port = await start(unary=get_system, tls=TlsSettings(server.cert_file, server.key_file))
+    async with fault_proxy(f"127.0.0.1:{port}") as proxy:
+        proxy_port = int(proxy.address.rpartition(":")[2])
+        channel = connect(proxy_port, tls=ClientTls(ca_file=server.cert_file))
+
+        def hold(count: int) -> None:
+            assert proxy.connections_count == count
+
+        async with asyncio.TaskGroup() as group:
+            slow = group.create_task(answers(channel))
+            await asked.wait()
+            make_identity(tmp_path, "server")
+            assert await answers(channel)
+            hold(2)
+            answer.set()
+            assert await slow
+        await eventually(lambda: hold(1))
+
+        make_identity(tmp_path, "server")
+        assert await answers(channel)
+        await eventually(lambda: hold(1))
 
 
 async def test_a_stream_that_is_open_outlives_renewals_and_not_too_many_of_them(

@@ -13,6 +13,7 @@ from reconciler.core.checks import (
     InstanceView,
     ManifestsView,
     WorkerView,
+    check_certificates,
     check_instances,
     check_manifests,
     check_provisioners,
@@ -25,6 +26,7 @@ from reconciler.core.postgres_checks import (
     check_postgres,
     check_schema,
 )
+from svckit.certificates import Certificate
 
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
 SOUND = PostgresView(
@@ -181,6 +183,66 @@ def test_what_processes_say_of_themselves_is_passed_on() -> None:
         ("gateway edge", True, True, "nats: not connected"),
     ]
     assert all(check.fix for check in said)
+
+
+def test_each_certificate_is_told_and_what_is_wrong_with_it() -> None:
+    def given(setting: str, days: int, *names: str, problem: str = "") -> Certificate:
+        end = NOW + timedelta(days=days)
+        return Certificate(
+            setting=setting, issuer="our root", names=names, ends_at=end, problem=problem
+        )
+
+    said = check_certificates(
+        [
+            an_instance(
+                certificates=(
+                    given("tls_cert_file", 90, "agents.example.com"),
+                    given("nats_ca_file", 9),
+                )
+            ),
+            an_instance(certificates=(given("tls_cert_file", 90, "gw-1"),)),
+            an_instance("provisioner", certificates=(given("reconciler_cert_file", -1, "p"),)),
+            an_instance("reconciler", certificates=(given("tls_cert_file", 9, problem="no"),)),
+        ],
+        NOW,
+        "https://agents.example.com:7443",
+    )
+
+    assert [(c.name, c.is_ok, c.is_warning, c.message, bool(c.fix)) for c in said] == [
+        (
+            "gateway edge",
+            True,
+            False,
+            "tls_cert_file: signed by our root for agents.example.com, until 2027-05-30",
+            False,
+        ),
+        ("gateway edge", True, True, "nats_ca_file: ends on 2027-03-10, in 9 days", True),
+        (
+            "gateway edge",
+            True,
+            True,
+            "tls_cert_file: is for gw-1, and agents call agents.example.com; they refuse it unless"
+            " something before the gateways ends TLS",
+            True,
+        ),
+        (
+            "provisioner edge",
+            False,
+            True,
+            "reconciler_cert_file: has expired on 2027-02-28; nobody trusts it any more",
+            True,
+        ),
+        ("reconciler edge", True, True, "tls_cert_file: no", True),
+    ]
+
+
+def test_a_certificate_is_not_told_of_twice() -> None:
+    problem = "certificates: tls_cert_file: ends on 2027-03-10, in 9 days"
+    [older] = check_instances([an_instance(problems=(problem,))])
+    known = Certificate(setting="tls_cert_file")
+
+    assert older.message == problem
+    assert check_instances([an_instance(problems=(problem,), certificates=(known,))]) == ()
 
 
 def test_somebody_must_take_jobs() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
+import pytest
+
 from bus.memory import MemoryBus
 from bus.subjects import (
     JOBS_POSTED_ALL,
@@ -14,7 +16,8 @@ from bus.subjects import (
     pools_changed_subject,
     workspaces_changed_subject,
 )
-from reconciler.loops.hints import BusHints
+from reconciler.loops.hints import LINGER_SECONDS, BusHints
+from testkit.virtualtime import virtual_time
 
 ORGANIZATION, PRESET, WORKSPACE = UUID(int=1), UUID(int=2), UUID(int=3)
 
@@ -51,3 +54,28 @@ async def test_hints_that_mean_the_same_are_said_once_and_again_when_said() -> N
     assert first == sorted([jobs, jobs, pool, workspaces_changed_subject(WORKSPACE)])
     assert again == pool
     assert heard.empty()
+
+
+@virtual_time
+async def test_the_steps_of_a_claim_are_one_message_and_a_job_waits_for_nobody() -> None:
+    bus = MemoryBus()
+    hints = BusHints(bus)
+    now = asyncio.get_running_loop().time
+    async with asyncio.TaskGroup() as tasks, bus.subscribe("warmpool.>") as heard:
+        running = tasks.create_task(hints.run())
+        # GIVEN what changes three times within a moment: nobody hears of it until it is over
+        for _ in range(3):
+            hints.workspace_changed(WORKSPACE)
+            await asyncio.sleep(LINGER_SECONDS / 4)
+        gathered = await anext(heard)
+        assert gathered.subject == workspaces_changed_subject(str(WORKSPACE))
+        assert now() == pytest.approx(LINGER_SECONDS)
+        # WHEN a job is posted, it is said at once, and with it what was waiting
+        hints.workspace_changed(WORKSPACE)
+        await asyncio.sleep(LINGER_SECONDS / 4)
+        posted_at = now()
+        hints.job_posted(ORGANIZATION, UUID(int=1), "terraform")
+        said = [(await anext(heard)).subject for _ in range(2)]
+        assert said == [gathered.subject, jobs_posted_subject(str(ORGANIZATION))]
+        assert now() == posted_at
+        running.cancel()

@@ -36,6 +36,7 @@ __all__ = [
 VERSION: Final = 1
 EVENT_BYTES_MAX: Final = 8_192  # five short fields, and room for those of newer versions
 DEPTH_MAX: Final = 16
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 TEXT_LENGTH_MAX: Final = 256
 REASON_CLAIMED: Final = "prebuild_claimed"
 
@@ -100,7 +101,7 @@ def encode_event(event: Event, *, raw: bool = False) -> bytes:
             fields |= {"preset_id": event.preset_id, "reason": event.reason}
         case WorkspaceChanged():
             fields |= {"workspace_id": event.workspace_id}
-    return json.dumps(fields, separators=(",", ":")).encode()
+    return _encode(fields).encode()
 
 
 def decode_claim(subject: str, payload: bytes) -> PrebuildClaimed:
@@ -181,8 +182,10 @@ def _require_object(payload: bytes) -> Mapping[str, object]:
 
 
 def _depth_of(text: str) -> int:
-    """An upper bound of the nesting, brackets within strings included."""
+    """An upper bound of the nesting, brackets within strings included; 0 if there are too few."""
     depth = deepest = 0
+    if text.count("[") + text.count("{") <= DEPTH_MAX:
+        return 0  # it need not be known: every event of ours is one of these
     for character in text:
         if character in "[{":
             depth += 1
@@ -225,6 +228,6 @@ def _read_id(fields: Mapping[str, object], name: str) -> str:
 
 def _same_id(fields: Mapping[str, object], name: str, of_subject: str) -> str:
     _check_version(fields)
-    if _read_id(fields, name) not in ("", of_subject):
+    if fields.get(name) != of_subject and _read_id(fields, name) not in ("", of_subject):
         raise EventInvalid(f"{name}: is not the one of the subject")
     return of_subject

@@ -100,11 +100,14 @@ class _Listener:
 class NatsBus(Bus):
     """A bus at one NATS server or cluster. Made by `connect_nats`."""
 
-    def __init__(self, url: str, *, name: str, access: NatsAccess, ping_seconds: float) -> None:
+    def __init__(
+        self, url: str, *, name: str, access: NatsAccess, ping_seconds: float, hears_itself: bool
+    ) -> None:
         self._servers = [part.strip() for part in url.split(",")]
         self._name = name
         self._access = access
         self._ping_seconds = ping_seconds
+        self._hears_itself = hears_itself
         self._client: Client | None = None  # set while its subscriptions are attached
         self._listeners: list[_Listener] = []
         self._disturbances = Disturbances()
@@ -264,6 +267,7 @@ class NatsBus(Bus):
             await client.connect(
                 servers=self._servers,
                 name=self._name,
+                no_echo=not self._hears_itself,
                 allow_reconnect=True,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # pyright: ignore[reportArgumentType]
@@ -319,8 +323,10 @@ async def connect_nats(
     name: str,
     access: NatsAccess | None = None,
     ping_seconds: float = PING_INTERVAL_SECONDS,
+    hears_itself: bool = True,
 ) -> NatsBus:
-    """A bus at `url`, or at several separated by commas; `name` is shown by the server.
+    """A bus at `url`, or at several separated by commas; `name` is shown by the server. Without
+    `hears_itself` it is spared what it publishes itself.
 
     Returns within a few seconds, connected or not; from then on it keeps trying for ever.
     Without `access` the URL says who it is, and whom to trust. Raises AccessInvalid if one of its
@@ -329,6 +335,8 @@ async def connect_nats(
     """
     access = access or NatsAccess()
     access.check()
-    bus = NatsBus(url, name=name, access=access, ping_seconds=ping_seconds)
+    bus = NatsBus(
+        url, name=name, access=access, ping_seconds=ping_seconds, hears_itself=hears_itself
+    )
     await bus.start()
     return bus

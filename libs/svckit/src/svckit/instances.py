@@ -15,6 +15,7 @@ import grpc
 import grpc.aio
 
 from svckit.cancellation import is_asked_to_end
+from svckit.certificate_files import CertificateFiles
 from svckit.log import get_logger
 from svckit.readiness import Readiness
 from svckit.system import Clock
@@ -45,6 +46,7 @@ class InstanceReporter:
         name: str,
         version: str,
         find_programs: FindPrograms | None = None,
+        certificates: CertificateFiles | None = None,
     ) -> None:
         self._stub = InstanceServiceStub(channel)
         self._readiness = readiness
@@ -53,6 +55,7 @@ class InstanceReporter:
         self._name = name
         self._version = version
         self._find_programs = find_programs
+        self._certificates = certificates
 
     async def run(self) -> None:
         """Reports for ever, whatever goes wrong: nobody's work may end because of it."""
@@ -72,6 +75,12 @@ class InstanceReporter:
             problems=self._readiness.problems(),
             programs=dict(await self._find_programs()) if self._find_programs else {},
         )
+        for each in self._certificates.look() if self._certificates else ():
+            told = request.certificates.add(
+                setting=each.setting, issuer=each.issuer, names=each.names, problem=each.problem
+            )
+            if each.ends_at is not None:
+                told.ends_at.FromDatetime(each.ends_at)
         request.sent_at.FromDatetime(self._clock.now())
         try:
             await self._stub.ReportInstance(request, timeout=_TIMEOUT_SECONDS)

@@ -1,15 +1,17 @@
 """A channel that follows its TLS files: when they change, the next call goes over a new connection.
 
 gRPC's own credentials for clients are fixed for a channel's life. So this one holds a channel, and
-opens another when the files are others. Calls under way stay on the former, which is closed a few
-renewals later, or with this one: a stream that is still open then is cancelled, see
-`svckit.cancellation`.
+opens another when the files are others. Calls under way stay on the former, which is closed when
+the last of them has ended: otherwise it would come back again and again with what is no longer
+trusted. A stream that is open for a few renewals more is cancelled, see `svckit.cancellation`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,25 +36,27 @@ class ReloadingChannel(grpc.aio.Channel):
         self._credentials = credentials
         self._open = open_one
         self._current = open_one(credentials.now)
-        self._retired: list[grpc.aio.Channel] = []
+        self._retired: list[grpc.aio.Channel | None] = []  # by renewal; None has ended
         self._closing: set[asyncio.Task[None]] = set()
+        self._under_way: Counter[grpc.aio.Channel] = Counter()
 
     @property
     def current(self) -> grpc.aio.Channel:
         """The channel for the next call."""
         renewed = self._credentials.renew()
         if renewed is not None:
-            self._retired.append(self._current)
-            self._current = self._open(renewed)
+            former, self._current = self._current, self._open(renewed)
+            self._retired.append(former)
+            if not self._under_way[former]:
+                self._end(former)
             if len(self._retired) > RETIRED_MAX:
-                closing = asyncio.get_running_loop().create_task(self._retired.pop(0).close())
-                self._closing.add(closing)  # awaited by `close`
-                closing.add_done_callback(self._closing.discard)
+                self._end(self._retired[0])
+                del self._retired[0]
         return self._current
 
     async def close(self, grace: float | None = None) -> None:
         """Close this and what it was before."""
-        for channel in (*self._retired, self._current):
+        for channel in (*filter(None, self._retired), self._current):
             await channel.close(grace)
         if self._closing:
             await asyncio.wait(self._closing)
@@ -106,6 +110,25 @@ class ReloadingChannel(grpc.aio.Channel):
             nonlocal bound_to, bound
             if self.current is not bound_to:
                 bound_to, bound = self._current, bind(self._current)
-            return bound(*args, **options)
+            channel, made = bound_to, bound(*args, **options)
+            self._under_way[channel] += 1
+            made.add_done_callback(partial(self._count_ended, channel))
+            return made
 
         return call
+
+    def _count_ended(self, channel: grpc.aio.Channel, _call: object) -> None:
+        self._under_way[channel] -= 1
+        if not self._under_way[channel]:
+            del self._under_way[channel]
+            if channel in self._retired:
+                self._end(channel)
+
+    def _end(self, channel: grpc.aio.Channel | None) -> None:
+        """Closes a former one, unless it has ended."""
+        if channel is None:
+            return
+        self._retired[self._retired.index(channel)] = None
+        closing = asyncio.get_running_loop().create_task(channel.close())
+        self._closing.add(closing)  # awaited by `close`
+        closing.add_done_callback(self._closing.discard)

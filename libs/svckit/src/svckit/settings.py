@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from svckit.addresses import is_loopback, parse_listen
+from svckit.certificate_files import CertificateFile
 from svckit.settings_sources import (
     HelpAsked,
     SettingsError,
@@ -136,6 +137,20 @@ class ServiceSettings(BaseSettings):
         return TlsSettings(
             self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file, self.tls_client_names
         )
+
+    def certificate_files(self) -> tuple[CertificateFile, ...]:
+        """Every file with certificates that a setting names: our own with their keys, and roots."""
+        found: list[CertificateFile] = []
+        for name in type(self).model_fields:
+            file = getattr(self, name)
+            if file is None:
+                continue
+            if name.endswith("cert_file"):
+                key_file = getattr(self, f"{name.removesuffix('cert_file')}key_file")
+                found.append(CertificateFile(name, file, key_file))
+            elif name.endswith("ca_file"):
+                found.append(CertificateFile(name, file))
+        return tuple(found)
 
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)

@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from svckit.http import serve_pages
 from svckit.readiness import Readiness
+from svckit.spans import SpanProvider
 
 __all__ = ["Telemetry", "current_traceparent", "setup_telemetry"]
 
@@ -72,7 +73,7 @@ def setup_telemetry(
         cardinality_limits={ObservableGauge: SERIES_MAX, ObservableCounter: SERIES_MAX},
     )
     meter_provider = MeterProvider(metric_readers=[reader], resource=resource)
-    tracer_provider = TracerProvider(resource=resource)
+    tracer_provider = SpanProvider(resource)
     if otlp_endpoint:
         exporter = OTLPSpanExporter(endpoint=otlp_endpoint, timeout=_EXPORT_SECONDS_MAX)
         tracer_provider.add_span_processor(BatchSpanProcessor(exporter))

@@ -18,7 +18,7 @@ import grpc
 from svckit.errors import StartFailed
 from svckit.log import get_logger
 
-__all__ = ["ClientTls", "Followed", "TlsSettings"]
+__all__ = ["ClientTls", "Followed", "TlsSettings", "check_pair", "stamp_of"]
 
 _log = get_logger(__name__)
 
@@ -54,7 +54,7 @@ class Followed(Generic[Loaded]):
         return self.now
 
     def _look(self) -> tuple[tuple[int, int], ...]:
-        return tuple(_stamp(file) for file in self._files)
+        return tuple(stamp_of(file) for file in self._files)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class TlsSettings:
         )
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
-        _check_pair(self.cert_file, self.key_file)
+        check_pair(self.cert_file, self.key_file)
         pair = (self.key_file.read_bytes(), self.cert_file.read_bytes())
         ca = _read_roots(self.client_ca_file)
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=ca)
@@ -113,7 +113,7 @@ class ClientTls:
         if (self.cert_file is None) != (self.key_file is None):
             raise StartFailed("a client certificate and its key: give both files or neither")
         if self.cert_file is not None and self.key_file is not None:
-            _check_pair(self.cert_file, self.key_file)
+            check_pair(self.cert_file, self.key_file)
         return grpc.ssl_channel_credentials(
             root_certificates=_read_roots(self.ca_file),
             private_key=_read(self.key_file),
@@ -121,7 +121,7 @@ class ClientTls:
         )
 
 
-def _check_pair(cert_file: Path, key_file: Path) -> None:
+def check_pair(cert_file: Path, key_file: Path) -> None:
     """Raises OSError for anything but a certificate and its own key, unencrypted."""
     cert_file.read_bytes()  # for an error that names the file
     key_file.read_bytes()
@@ -149,7 +149,7 @@ def _read_roots(file: Path | None) -> bytes | None:
     return content
 
 
-def _stamp(file: Path) -> tuple[int, int]:
+def stamp_of(file: Path) -> tuple[int, int]:
     """Changes when a file does; a file that is gone counts as a change, too."""
     try:
         stat = file.stat()

@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 from reconciler.core.aftermath import Aftermath
 from reconciler.core.audit import Actor
 from reconciler.core.builds import BuiltAgent, BuiltWorkspace
+from reconciler.core.hints import Promise
 from reconciler.core.identity import DEFAULT_ORGANIZATION_ID, SYSTEM_USER_ID
 from reconciler.core.jobs import AcquiredJob
 from reconciler.core.lifecycle import TemplatePolicy
@@ -63,7 +64,7 @@ class RecordedHints:
         """Recorded."""
         self.said.append(("workspace_changed", workspace_id))
 
-    def outbox_written(self) -> None:
+    def outbox_written(self, promise: Promise) -> None:
         """Recorded."""
         self.said.append(("outbox_written", None))
 

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from testkit.office import TRACE, TRACE_ID, Office, code_of, refused, serve_office
 from testkit.pool_world import PoolWorld
+from warmpool.common.v1.types_pb2 import TRANSITION_STOP
 from warmpool.control.v1 import templates_pb2 as templates
 from warmpool.control.v1 import workspaces_pb2 as pb
 
@@ -105,9 +106,16 @@ async def test_a_prebuild_has_no_lifecycle_and_gets_none(office: Office) -> None
             pb.SetWorkspaceLifecycleRequest(workspace_id=prebuild_id, dormant=True)
         ),
         owner.BumpWorkspace(pb.BumpWorkspaceRequest(workspace_id=prebuild_id)),
+        owner.BuildWorkspace(
+            pb.BuildWorkspaceRequest(workspace_id=prebuild_id, transition=TRANSITION_STOP)
+        ),
     ):
         error = await refused(call)
-        assert (error.code.name, error.reason) == ("FAILED_PRECONDITION", "IS_A_PREBUILD")
+        assert (error.code.name, error.reason, error.field) == (
+            "FAILED_PRECONDITION",
+            "IS_A_PREBUILD",
+            "workspace_id",
+        )
 
 
 async def test_what_cannot_be_set_is_refused_by_its_field(office: Office) -> None:

@@ -15,7 +15,6 @@ import asyncpg
 import pytest
 
 from reconciler.core.identity import SYSTEM_USER_ID
-from reconciler.store.lifecycle import count_run
 from reconciler.store.queries import load_queries
 from testkit.pool_world import PoolWorld, new_ids
 
@@ -68,8 +67,6 @@ async def _list_due(world: PoolWorld, workspace_id: UUID) -> None:
 
 async def _hold(world: PoolWorld, workspace_id: UUID) -> None:
     assert await world.lifecycles.settle(workspace_id, uuid4(), uuid4(), world.clock.now()) is None
-    async with world.database.read() as connection:
-        await count_run(connection, workspace_id, world.clock.now())
 
 
 def _run(name: str, *arguments: Any) -> Query:

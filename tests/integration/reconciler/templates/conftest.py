@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 
+from reconciler.core.hints import Promise
 from reconciler.core.identity import DEFAULT_ORGANIZATION_ID
 from reconciler.core.jobs import AcquiredJob
 from reconciler.core.permissions import UserPrincipal
@@ -103,7 +104,7 @@ class RecordedHints:
     def workspace_changed(self, workspace_id: UUID) -> None:
         raise AssertionError("no template changes a workspace")
 
-    def outbox_written(self) -> None:
+    def outbox_written(self, promise: Promise) -> None:
         raise AssertionError("no template writes to the outbox")
 
 

@@ -27,6 +27,7 @@ from warmpool_cli.render.workspace import workspace_facts
 __all__ = ["register"]
 
 PAGE_SIZE = 500
+SYSTEM_USER = "prebuilds"
 WAIT_SECONDS = 1800.0
 
 _Named = Annotated[
@@ -66,32 +67,52 @@ async def list_workspaces(
         raise UsageInvalid(
             "--owner and --all are given, and --all means every owner", "give one of them"
         )
+    owners = ["*" if all_ else owner]
+    if prebuilds and owners[0] not in ("*", SYSTEM_USER):
+        owners.append(SYSTEM_USER)  # a pool's are nobody's own
     found: list[Workspace] = []
-    token = ""
+    truncated = False
     async with call.client() as client:
-        while len(found) < limit:
-            answer = await client.workspaces.ListWorkspaces(
-                ListWorkspacesRequest(
-                    owner="*" if all_ else owner,
-                    template=template,
-                    include_system=prebuilds,
-                    page_size=min(PAGE_SIZE, limit - len(found)),
-                    page_token=token,
-                ),
-                timeout=CALL_TIMEOUT_SECONDS,
-            )
-            found.extend(answer.workspaces)
-            token = answer.next_page_token
-            if not token:
-                break
-    call.output.document({"workspaces": [as_json(w) for w in found], "truncated": bool(token)})
+        for each in owners:
+            listed, more = await _list(client, each, template, prebuilds, limit)
+            found.extend(listed)
+            truncated = truncated or more
+    if len(owners) > 1:
+        found.sort(key=lambda w: w.created_at.ToNanoseconds(), reverse=True)
+        truncated = truncated or len(found) > limit
+        del found[limit:]
+    call.output.document({"workspaces": [as_json(w) for w in found], "truncated": truncated})
     if not found:
         of = f" of template {template}" if template else ""
         call.output.say(f"No workspaces{of}. Get one: warmpool create {template or 'TEMPLATE'}")
         return
     call.output.draw(workspaces_table(found, call.clock.now()))
-    if token:
+    if truncated:
         call.output.say(f"Only the newest {limit} are shown; see more with --limit.")
+
+
+async def _list(
+    client: Client, owner: str, template: str, prebuilds: bool, limit: int
+) -> tuple[list[Workspace], bool]:
+    """An owner's, newest first, and whether there are more."""
+    found: list[Workspace] = []
+    token = ""
+    while len(found) < limit:
+        answer = await client.workspaces.ListWorkspaces(
+            ListWorkspacesRequest(
+                owner=owner,
+                template=template,
+                include_system=prebuilds,
+                page_size=min(PAGE_SIZE, limit - len(found)),
+                page_token=token,
+            ),
+            timeout=CALL_TIMEOUT_SECONDS,
+        )
+        found.extend(answer.workspaces)
+        token = answer.next_page_token
+        if not token:
+            break
+    return found, bool(token)
 
 
 async def show(call: Invocation, workspace: _Named) -> None:

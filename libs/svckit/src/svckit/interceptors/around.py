@@ -1,7 +1,10 @@
-"""Surrounds the handlers of all four arities with async context managers.
+"""Surrounds the handlers of all four arities with concerns.
 
-A concern is a function from a call to an async context manager: it is
-entered before the handler and left after it, also when the handler fails or the call is cancelled.
+A concern is a coroutine function that is given what it surrounds and the call, and awaits the first
+with the second: what stands before that happens before the handler, and what stands in a `finally`
+after it, also when the handler fails or the call is cancelled. (Context managers cost more than
+what most of the concerns do.)
+
 Responses are written from inside it rather than yielded through it: only so does a call that is
 cancelled while its peer reads slowly unwind at once, in its own task, through every `finally`.
 """
@@ -10,14 +13,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 import grpc
 import grpc.aio
 
-__all__ = ["Around", "AroundInterceptor", "Call", "Context"]
+__all__ = ["Act", "Around", "AroundInterceptor", "Call", "Context"]
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -29,23 +33,19 @@ _EXEMPT_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerR
 
 @dataclass(slots=True)
 class Call:
-    """One call: its method ("/package.Service/Method"), context, and if both sides send one
-    message.
+    """One call: its method ("/package.Service/Method"), context, request or requests, and if both
+    sides send one message. `exempt` are health and reflection: no token, no drain, no trace.
     """
 
     method: str
     context: Context
+    request: Any
     unary: bool
-
-    @property
-    def exempt(self) -> bool:
-        """True for health and reflection: no token, no drain, no trace."""
-        return self.method.startswith(_EXEMPT_PREFIXES)
+    exempt: bool
 
 
-Around = Callable[[Call], AbstractAsyncContextManager[None]]
-
-_Act: TypeAlias = Callable[[Any, Call], Awaitable[Any]]
+Act: TypeAlias = Callable[[Call], Awaitable[Any]]
+Around: TypeAlias = Callable[[Act, Call], Awaitable[Any]]
 
 
 class AroundInterceptor(grpc.aio.ServerInterceptor):
@@ -83,11 +83,11 @@ def _surround(handler: _Handler, arounds: Sequence[Around], method: str) -> _Han
     behaviour: Callable[[Any, Context], Any] = chosen
     unary = not (handler.request_streaming or handler.response_streaming)
 
-    async def respond(request: Any, call: Call) -> Any:
-        return await behaviour(request, call.context)
+    async def respond(call: Call) -> Any:
+        return await behaviour(call.request, call.context)
 
-    async def stream(request: Any, call: Call) -> None:
-        responses = behaviour(request, call.context)
+    async def stream(call: Call) -> None:
+        responses = behaviour(call.request, call.context)
         if inspect.isawaitable(responses):
             await responses
             return
@@ -96,12 +96,13 @@ def _surround(handler: _Handler, arounds: Sequence[Around], method: str) -> _Han
             async for response in generator:
                 await call.context.write(response)
 
-    act: _Act = stream if handler.response_streaming else respond
+    act: Act = stream if handler.response_streaming else respond
     for around in reversed(arounds):
-        act = _put_around(act, around)
+        act = partial(around, act)
+    exempt = method.startswith(_EXEMPT_PREFIXES)
 
     async def serve(request: Any, context: Context) -> Any:
-        return await act(request, Call(method, context, unary))
+        return await act(Call(method, context, request, unary, exempt))
 
     make: Any
     if handler.request_streaming:
@@ -121,12 +122,4 @@ def _surround(handler: _Handler, arounds: Sequence[Around], method: str) -> _Han
         request_deserializer=handler.request_deserializer,
         response_serializer=handler.response_serializer,
     )
-    return surrounded
-
-
-def _put_around(act: _Act, around: Around) -> _Act:
-    async def surrounded(request: Any, call: Call) -> Any:
-        async with around(call):
-            return await act(request, call)
-
     return surrounded

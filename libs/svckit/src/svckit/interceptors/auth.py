@@ -5,9 +5,8 @@ Default deny: a method without a declared permission is refused for everybody.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from svckit.auth import (
     Authorizer,
@@ -17,7 +16,7 @@ from svckit.auth import (
     permission_of,
 )
 from svckit.errors import PermissionDenied
-from svckit.interceptors.around import Around, Call
+from svckit.interceptors.around import Act, Around, Call
 from svckit.log import get_logger
 
 __all__ = ["authorize_calls"]
@@ -30,11 +29,9 @@ def authorize_calls(authorizer: Authorizer) -> Around:
     `authorize_again` for long streams.
     """
 
-    @asynccontextmanager
-    async def around(call: Call) -> AsyncGenerator[None]:
+    async def around(act: Act, call: Call) -> Any:
         if call.exempt:
-            yield
-            return
+            return await act(call)
         permission = permission_of(call.method)
         if permission is None:
             _log.error("A method declares no permission.", action="authorize", method=call.method)
@@ -48,7 +45,7 @@ def authorize_calls(authorizer: Authorizer) -> Around:
         principal = current_principal.set(await ask())
         again = authorize_again.set(ask)
         try:
-            yield
+            return await act(call)
         finally:
             authorize_again.reset(again)
             current_principal.reset(principal)

@@ -7,12 +7,11 @@ a connection to the database for ever. Streams end by drain, by their client or 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 
-from svckit.interceptors.around import Around, Call
+from svckit.interceptors.around import Act, Around, Call
 
 __all__ = ["bound_calls"]
 
@@ -20,15 +19,13 @@ __all__ = ["bound_calls"]
 def bound_calls(unary_seconds_max: float) -> Around:
     """The concern that ends a unary call after `unary_seconds_max` with DEADLINE_EXCEEDED."""
 
-    @asynccontextmanager
-    async def around(call: Call) -> AsyncGenerator[None]:
+    async def around(act: Act, call: Call) -> Any:
         if not call.unary:
-            yield
-            return
+            return await act(call)
         bound = asyncio.timeout(unary_seconds_max)
         try:
             async with bound:
-                yield
+                return await act(call)
         except TimeoutError:
             if not bound.expired():
                 raise

@@ -7,11 +7,10 @@ a database pool next must wait for those: this counts handlers by their own entr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from typing import Any
 
 from svckit.errors import Unavailable
-from svckit.interceptors.around import Call
+from svckit.interceptors.around import Act, Call
 
 __all__ = ["Drain"]
 
@@ -42,12 +41,10 @@ class Drain:
             return False
         return True
 
-    @asynccontextmanager
-    async def count_calls(self, call: Call) -> AsyncGenerator[None]:
+    async def count_calls(self, act: Act, call: Call) -> Any:
         """The concern that counts and refuses."""
         if call.exempt:
-            yield
-            return
+            return await act(call)
         if self.refusing:
             raise Unavailable(
                 "the server is shutting down: try again, another one takes over",
@@ -57,7 +54,7 @@ class Drain:
         self._calls += 1
         self._idle.clear()
         try:
-            yield
+            return await act(call)
         finally:
             self._calls -= 1
             if self._calls == 0:

@@ -7,13 +7,12 @@ secret.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc.aio
 
 from svckit.errors import Internal, ServiceError
-from svckit.interceptors.around import Call
+from svckit.interceptors.around import Act, Call
 from svckit.log import get_logger
 from svckit.status import abort_with
 
@@ -22,11 +21,10 @@ __all__ = ["answer_errors"]
 _log = get_logger(__name__)
 
 
-@asynccontextmanager
-async def answer_errors(call: Call) -> AsyncGenerator[None]:
+async def answer_errors(act: Act, call: Call) -> Any:
     """The concern. Everything that raises errors of ours belongs inside it."""
     try:
-        yield
+        return await act(call)
     except grpc.aio.AbortError:
         raise
     except Internal as error:

@@ -9,16 +9,15 @@ its handler.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import grpc
 import grpc.aio
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 
-from svckit.interceptors.around import Around, Call, Context
+from svckit.interceptors.around import Act, Around, Call, Context
 from svckit.metrics import CALL_DURATION, CALLS
 
 __all__ = ["observe_calls"]
@@ -32,21 +31,23 @@ _tracer = trace.get_tracer("svckit")
 def observe_calls(monotonic: Callable[[], float]) -> Around:
     """The concern. It belongs outside of all others: it sees the status they leave."""
 
-    @asynccontextmanager
-    async def around(call: Call) -> AsyncGenerator[None]:
+    async def around(act: Act, call: Call) -> Any:
         if call.exempt:
-            yield
-            return
+            return await act(call)
         started_seconds = monotonic()
         method = call.method.removeprefix("/")
         CALLS.start(method)
         code = "UNKNOWN"
-        token = otel_context.attach(_remote_context(call.context))
-        span = _start_span(call) if call.unary else trace.INVALID_SPAN
-        inner = otel_context.attach(trace.set_span_in_context(span)) if call.unary else None
+        around_all = _remote_context(call.context)
+        span = trace.INVALID_SPAN
+        if call.unary:
+            span = _start_span(method, around_all)
+            around_all = trace.set_span_in_context(span, around_all)
+        token = otel_context.attach(around_all)
         try:
-            yield
+            response = await act(call)
             code = _code_name(call.context)
+            return response
         except asyncio.CancelledError:
             code = "CANCELLED"
             raise
@@ -54,8 +55,6 @@ def observe_calls(monotonic: Callable[[], float]) -> Around:
             code = _code_name(call.context)
             raise
         finally:
-            if inner is not None:
-                otel_context.detach(inner)
             otel_context.detach(token)
             _end_span(span, code)
             CALLS.end(method)
@@ -73,10 +72,9 @@ def _remote_context(context: Context) -> otel_context.Context:
     return propagate.extract(carrier)
 
 
-def _start_span(call: Call) -> trace.Span:
-    name = call.method.removeprefix("/")
-    attributes = {"rpc.system": "grpc", "rpc.method": name}
-    return _tracer.start_span(name, kind=trace.SpanKind.SERVER, attributes=attributes)
+def _start_span(method: str, remote: otel_context.Context) -> trace.Span:
+    attributes = {"rpc.system": "grpc", "rpc.method": method}
+    return _tracer.start_span(method, remote, trace.SpanKind.SERVER, attributes)
 
 
 def _end_span(span: trace.Span, code: str) -> None:

@@ -5,11 +5,11 @@ gRPC has verified the certificate by then; this says which of those that the roo
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from svckit.errors import PermissionDenied
-from svckit.interceptors.around import Around, Call
+from svckit.interceptors.around import Act, Around, Call
 
 __all__ = ["admit_peers", "names_of"]
 
@@ -21,8 +21,7 @@ def admit_peers(allowed: Collection[str]) -> Around:
     """The concern that refuses everybody else with PERMISSION_DENIED."""
     wanted = frozenset(allowed)
 
-    @asynccontextmanager
-    async def around(call: Call) -> AsyncGenerator[None]:
+    async def around(act: Act, call: Call) -> Any:
         names = names_of(call.context.auth_context())
         if wanted.isdisjoint(names):
             shown = ", ".join(sorted(names)) or "none"
@@ -30,7 +29,7 @@ def admit_peers(allowed: Collection[str]) -> Around:
                 f"the client's certificate bears no allowed name; it bears: {shown}",
                 reason="PEER_NOT_ALLOWED",
             )
-        yield
+        return await act(call)
 
     return around
 

@@ -15,6 +15,7 @@ from agentgw.wiring.gateway import Gateway
 from agentgw.wiring.settings import GatewaySettings
 from bus.nats import connect_nats
 from svckit.addresses import write_port_file
+from svckit.certificate_files import CertificateFiles
 from svckit.channel import PlaintextRefused, open_channel
 from svckit.errors import StartFailed
 from svckit.health import health_probe
@@ -76,6 +77,7 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
             readiness=group.readiness,
         )
         watch = partial(group.readiness.watch, clock=SystemClock())
+        certificates = CertificateFiles(settings.certificate_files(), SystemClock())
         async with RunGroup(group.stopping) as loops:
             reporter = InstanceReporter(
                 channel,
@@ -84,8 +86,13 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
                 instance_id=instance_id,
                 name=socket.gethostname(),
                 version=version("warmpool-agentgw"),
+                certificates=certificates,
             )
             loops.start("instance", reporter.run)
+            if settings.certificate_files():
+                loops.start(
+                    "watch-certificates", partial(watch, "certificates", certificates.probe)
+                )
             loops.start("watch-nats", partial(watch, "nats", bus.probe))
             loops.start("watch-reconciler", partial(watch, "control plane", health_probe(channel)))
             port = await gateway.start(loops)

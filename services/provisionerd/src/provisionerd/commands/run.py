@@ -3,8 +3,9 @@
 Promises: the command's whole process group is gone when `run` was asked to stop, however it was
 asked: `cancel.graceful` sends one interrupt (terraform then finishes what it is doing and writes
 its tfstate), a second interrupt is never sent (it makes terraform abandon work in flight);
-`cancel.forced`, or the end of the grace, terminates the group. Cancelling the task does the same
-with the shorter grace. Output is bounded: a line by bytes, standard error by its last lines.
+`cancel.forced`, or the end of the grace, kills the group, as soon as the command is `is_at_rest`.
+Cancelling the task does the same with the shorter grace. Output is bounded: a line by bytes,
+standard error by its last lines.
 
 A command that ends by itself leaves its group alone: a template may have started an agent in it.
 One that was ended by a signal from elsewhere does not: it could not end what it had under way.
@@ -23,6 +24,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from provisionerd.commands.ending import kill_group, signal_group
 from provisionerd.commands.lines import LineSplitter, Tail
 from provisionerd.core.errors import ProvisionError
 from provisionerd.core.provisioner import Cancel
@@ -36,12 +38,15 @@ _DRAIN_SECONDS = 2.0  # how long output may trail behind the exit of a command
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What to run. `output_file` takes standard output instead of the line callback."""
+    """What to run. `output_file` takes standard output instead of the line callback.
+    `is_at_rest` says of the stopped command whether killing it now leaves its files whole.
+    """
 
     argv: Sequence[str]
     cwd: Path
     env: Mapping[str, str]
     output_file: Path | None = None
+    is_at_rest: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +74,11 @@ class Outcome:
 class _Stop:
     """The two levels of asking one command to stop."""
 
-    def __init__(self, grace_seconds: float) -> None:
+    def __init__(self, grace_seconds: float, is_at_rest: Callable[[], bool] | None) -> None:
         self.interrupt = asyncio.Event()
         self.terminate = asyncio.Event()
         self.grace_seconds = grace_seconds
+        self._is_at_rest = is_at_rest
         self.timed_out = False
 
     async def follow(self, asked: asyncio.Event, *, terminate: bool) -> None:
@@ -91,18 +97,19 @@ class _Stop:
 
     async def carry_out(self, process: Process) -> None:
         await self.interrupt.wait()
-        _signal_group(process, signal.SIGINT)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.grace_seconds):
-                await self.terminate.wait()
-        _signal_group(process, signal.SIGKILL)
+        if not self.terminate.is_set():  # terraform answers an interrupt by writing its tfstate
+            signal_group(process, signal.SIGINT)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.grace_seconds):
+                    await self.terminate.wait()
+        await kill_group(process, self._is_at_rest)
 
 
 async def run(
     command: Command, *, limits: Limits, cancel: Cancel, on_line: Callable[[str], None]
 ) -> Outcome:
     """Runs a command to its end, or to the end it is asked to come to."""
-    stop = _Stop(limits.interrupt_grace_seconds)
+    stop = _Stop(limits.interrupt_grace_seconds, command.is_at_rest)
     ended: asyncio.Future[Outcome | Exception] = asyncio.get_running_loop().create_future()
 
     async def work() -> None:
@@ -152,13 +159,13 @@ async def _supervise(
                 for watcher in watchers:
                     watcher.cancel()
                 if stop.interrupt.is_set() or exit_code < 0:  # what it could not end itself
-                    _signal_group(process, signal.SIGKILL)
+                    signal_group(process, signal.SIGKILL)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_DRAIN_SECONDS):
                         await readers
         finally:
             if stop.interrupt.is_set() or process.returncode is None:
-                _signal_group(process, signal.SIGKILL)
+                signal_group(process, signal.SIGKILL)
     return Outcome(
         exit_code=exit_code,
         stderr=stderr.lines,
@@ -229,8 +236,3 @@ async def _read(
             on_line(line)
     for line in splitter.finish():
         on_line(line)
-
-
-def _signal_group(process: Process, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)

@@ -9,6 +9,7 @@ this process ends first, the file stays, and the next process sends it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from provisionerd.core.errors import ControlPlaneRefused, ControlPlaneUnavailable, JobSuperseded
 from provisionerd.loops.control import JobControl, pause, wait_any
@@ -50,7 +51,7 @@ class TfstateUplink:
     async def keep(self, tfstate: bytes) -> None:
         """Takes a newer tfstate; it is on disk when this returns."""
         async with self._file:
-            await asyncio.to_thread(self._job_dir.write_unsent, tfstate)
+            await _to_the_end(lambda: self._job_dir.write_unsent(tfstate))
             self._newest = tfstate
             self._kept_count += 1
             self._settled.clear()
@@ -98,7 +99,19 @@ class TfstateUplink:
             self._backoff.reset()
             async with self._file:
                 if number == self._kept_count:
-                    await asyncio.to_thread(self._job_dir.clear_unsent)
+                    await _to_the_end(self._job_dir.clear_unsent)
         self._settled_count = number
         if number == self._kept_count:
             self._settled.set()
+
+
+async def _to_the_end(work: Callable[[], None]) -> None:
+    """Does it in a thread, which nobody can cancel: who is cancelled waits for it, so that it does
+    not get in the way of what is written next.
+    """
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise

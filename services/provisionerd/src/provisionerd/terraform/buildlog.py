@@ -13,6 +13,7 @@ from datetime import datetime
 from provisionerd.core.provisioner import Level, LogSink
 from provisionerd.terraform.events import (
     Diagnostic,
+    Event,
     Finished,
     PlannedChange,
     Started,
@@ -31,10 +32,16 @@ class BuildLog:
     """Listens to the commands of one job. `stage` names what runs now."""
 
     def __init__(
-        self, sink: LogSink, masker: Masker, *, before_output: Callable[[], None] = lambda: None
+        self,
+        sink: LogSink,
+        masker: Masker,
+        *,
+        before_output: Callable[[], None] = lambda: None,
+        on_event: Callable[[Event], None] = lambda _: None,
     ) -> None:
         self._sink = sink
         self._masker = masker
+        self._on_event = on_event  # sees each event before it is logged
         self._before_output = before_output  # secrets may have been made since the last line
         self._started: dict[tuple[str, str], datetime] = {}
         self.stage = "init"
@@ -50,7 +57,9 @@ class BuildLog:
 
     def take(self, line: str) -> None:
         """Takes one line of a command that prints JSON."""
-        match read(line):
+        event = read(line)
+        self._on_event(event)
+        match event:
             case Text(level=level, message=message, from_outside=from_outside):
                 if from_outside:
                     self._before_output()

@@ -1,9 +1,10 @@
 """Hands a growing tfstate on while terraform writes it.
 
 Promises: `keep` gets every tfstate this sees that is whole and differs from the last one kept, in
-order; half-written files are passed over and seen again; `keep_last` hands on the newest one also
-when terraform failed or was ended. While terraform runs, a `keep` that fails is tried again at the
-next turn; at the end its failure is the caller's.
+order, with what is half made marked in it (see `creations`); half-written files are passed over and
+seen again; `keep_last` hands on the newest one also when terraform failed or was ended. While
+terraform runs, a `keep` that fails is tried again at the next turn; at the end its failure is the
+caller's.
 """
 
 from __future__ import annotations
@@ -12,36 +13,44 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from provisionerd.terraform.creations import CreationsFile, read_creations
+from provisionerd.terraform.events import Event
 from provisionerd.terraform.protection import TFSTATE_FILE, embed_names, read_override
 from provisionerd.terraform.tfstate import Tfstate, TfstateUnreadable, read_tfstate
 
-__all__ = ["TfstateKeeper", "salvage_tfstate"]
+__all__ = ["SOURCE_DIR", "TfstateKeeper", "salvage_tfstate"]
+
+SOURCE_DIR = "src"
+"""Where in a job's working directory its copy of the template is, and so its tfstate."""
 
 
 def salvage_tfstate(work_dir: Path) -> bytes | None:
-    """The tfstate in the working directory of a job whose worker was ended by force; None if there
-    is none that is whole.
+    """The tfstate in the working directory of a job whose worker was ended by force, with what is
+    half made marked in it; None if there is none that is whole.
     """
-    source_dir = work_dir / "src"
+    source_dir = work_dir / SOURCE_DIR
     try:
         content = (source_dir / TFSTATE_FILE).read_bytes()
         if not read_tfstate(content).lineage:
             return None
-        return embed_names(content, read_override(source_dir))
+        marked = read_creations(work_dir).mark(content)
+        return embed_names(marked, read_override(source_dir))
     except (FileNotFoundError, TfstateUnreadable):
         return None
 
 
 class TfstateKeeper:
-    """Watches one tfstate file. `before` is what it starts from."""
+    """Watches the tfstate in a job's working directory. `before` is what it starts from."""
 
     def __init__(
-        self, path: Path, before: bytes | None, keep: Callable[[bytes], Awaitable[None]]
+        self, work_dir: Path, before: bytes | None, keep: Callable[[bytes], Awaitable[None]]
     ) -> None:
-        self._path = path
+        self._path = work_dir / SOURCE_DIR / TFSTATE_FILE
         self._keep = keep
+        self._creations = CreationsFile(work_dir, before)
         self._kept = before or b""
         self._seen: tuple[int, int] | None = None
+        self._known_count = 0  # what was known of creations when it was seen
 
     def write_first(self) -> None:
         """Puts the tfstate to start from in place, readable by nobody else. Terraform keeps the
@@ -50,6 +59,14 @@ class TfstateKeeper:
         self._path.touch(mode=0o600)
         self._path.write_bytes(self._kept)
         self._seen = self._look()
+
+    def take(self, event: Event) -> None:
+        """Looks at what terraform says it does."""
+        self._creations.take(event)
+
+    def finish(self) -> None:
+        """Terraform ended well."""
+        self._creations.finish()
 
     async def watch(self, interval_seconds: float, complain: Callable[[str], None]) -> None:
         """Keeps what is new, forever."""
@@ -62,24 +79,34 @@ class TfstateKeeper:
 
     async def keep_newer(self) -> bool:
         """Keeps the file if it is whole and new."""
-        seen = self._look()
-        if seen is None or seen == self._seen:
+        seen, known_count = self._look(), self._creations.count
+        if seen is None or (seen, known_count) == (self._seen, self._known_count):
             return False
         try:
             content, tfstate = await asyncio.to_thread(self._read)
+            content = self._creations.mark(content)
         except TfstateUnreadable:
             return False
         if not tfstate.lineage or content == self._kept:
-            self._seen = seen
+            self._seen, self._known_count = seen, known_count
             return False
         await self._keep(content)
-        self._kept, self._seen = content, seen
+        self._kept, self._seen, self._known_count = content, seen, known_count
         return True
 
     async def keep_last(self, complain: Callable[[str], None]) -> None:
         """Keeps the newest whole tfstate, and says so if the file was cut short."""
         if not await self.keep_newer() and self._look() not in (None, self._seen):
             complain("the tfstate was cut short; the last whole one is kept")
+
+    def is_at_rest(self) -> bool:
+        """Whether the file is whole now: terraform is not amid a write."""
+        if self._look() == self._seen:
+            return True
+        try:
+            return bool(self.read().lineage)
+        except (TfstateUnreadable, FileNotFoundError):
+            return False
 
     def has_changed(self, since: tuple[int, int] | None) -> tuple[int, int] | None:
         """A mark of the file's present content if it differs from `since`, else None."""

@@ -37,11 +37,10 @@ from provisionerd.terraform.agents import read_agents, read_resources
 from provisionerd.terraform.buildlog import BuildLog
 from provisionerd.terraform.context import build_context, plan_context, pool_context
 from provisionerd.terraform.events import PlannedChange
-from provisionerd.terraform.keeper import TfstateKeeper
+from provisionerd.terraform.keeper import SOURCE_DIR, TfstateKeeper
 from provisionerd.terraform.mask import Masker
 from provisionerd.terraform.protection import (
     SETTINGS_FILE,
-    TFSTATE_FILE,
     Protection,
     ReplacementPolicy,
     list_replaced,
@@ -148,7 +147,7 @@ class TerraformProvisioner:
         log = BuildLog(job.log, masker)
         async with self._open(job, build_context(build, before), log, masker) as session:
             source_dir = session.source_dir
-            TfstateKeeper(source_dir / TFSTATE_FILE, job.state, job.keep_state).write_first()
+            TfstateKeeper(job.work_dir, job.state, job.keep_state).write_first()
             protection = Protection(
                 source_dir, job.state, {each.resource for each in before.managed}
             )
@@ -176,14 +175,16 @@ class TerraformProvisioner:
             job.log(Level.INFO, "apply", "Nothing was ever made: there is nothing to delete.")
             return BuildResult()
         masker = Masker(list_secrets(before))
-        source_dir = job.work_dir / "src"
-        protection = Protection(source_dir, job.state, {each.resource for each in before.managed})
+        protection = Protection(
+            job.work_dir / SOURCE_DIR, job.state, {each.resource for each in before.managed}
+        )
 
         async def keep(content: bytes) -> None:
             await job.keep_state(protection.embed(content))
 
-        keeper = TfstateKeeper(source_dir / TFSTATE_FILE, job.state, keep)
-        log = BuildLog(job.log, masker, before_output=_SecretReader(keeper, masker))
+        keeper = TfstateKeeper(job.work_dir, job.state, keep)
+        reader = _SecretReader(keeper, masker)
+        log = BuildLog(job.log, masker, before_output=reader, on_event=keeper.take)
         async with self._open(job, build_context(build, before), log, masker) as session:
             keeper.write_first()
             await asyncio.to_thread(protection.begin)
@@ -238,8 +239,12 @@ class TerraformProvisioner:
         try:
             async with _beside(keeper.watch(self._settings.tfstate_keep_seconds, complain)):
                 await session.run(
-                    stage, arguments, timeout_seconds=self._settings.apply_timeout_seconds
+                    stage,
+                    arguments,
+                    timeout_seconds=self._settings.apply_timeout_seconds,
+                    is_at_rest=keeper.is_at_rest,
                 )
+                keeper.finish()
         finally:
             await _keep_last(keeper, complain)
 

@@ -8,7 +8,7 @@ gets one `init` and one more try.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from provisionerd.commands.run import Command, Limits, Outcome, run
@@ -19,6 +19,7 @@ from provisionerd.terraform.cliconfig import render_cli_config
 from provisionerd.terraform.environment import build_environment, list_credentials
 from provisionerd.terraform.failure import explain, needs_init
 from provisionerd.terraform.initcache import InitCache, Installed
+from provisionerd.terraform.keeper import SOURCE_DIR
 from provisionerd.terraform.mask import Masker
 from provisionerd.terraform.overlay import Overlay, copy_template
 from provisionerd.terraform.settings import ENV_ALLOWED, TerraformSettings, find_terraform
@@ -62,13 +63,22 @@ class Session:
         if self._overlay.needs_init:
             await self._init()
 
-    async def run(self, stage: str, arguments: Sequence[str], *, timeout_seconds: float) -> None:
-        """Runs a command whose output is JSON lines, or raises why it failed."""
-        outcome = await self._run(stage, arguments, timeout_seconds)
+    async def run(
+        self,
+        stage: str,
+        arguments: Sequence[str],
+        *,
+        timeout_seconds: float,
+        is_at_rest: Callable[[], bool] | None = None,
+    ) -> None:
+        """Runs a command whose output is JSON lines, or raises why it failed. `is_at_rest`: see
+        `Command`.
+        """
+        outcome = await self._run(stage, arguments, timeout_seconds, is_at_rest)
         retry = outcome.exit_code != 0 and not self._has_init and needs_init(self.log.errors)
         if retry and not outcome.asked_to_stop:
             await self._init()
-            outcome = await self._run(stage, arguments, timeout_seconds)
+            outcome = await self._run(stage, arguments, timeout_seconds, is_at_rest)
         self._check(stage, outcome)
 
     async def capture(self, stage: str, arguments: Sequence[str]) -> bytes:
@@ -111,12 +121,21 @@ class Session:
         self._check("init", outcome)
         await asyncio.to_thread(installed.complete, self.source_dir)
 
-    async def _run(self, stage: str, arguments: Sequence[str], timeout_seconds: float) -> Outcome:
+    async def _run(
+        self,
+        stage: str,
+        arguments: Sequence[str],
+        timeout_seconds: float,
+        is_at_rest: Callable[[], bool] | None = None,
+    ) -> Outcome:
         self._refuse_canceled()
         self.log.begin(stage)
         return await run(
             Command(
-                argv=(str(self._binary), *arguments), cwd=self.source_dir, env=self._environment
+                argv=(str(self._binary), *arguments),
+                cwd=self.source_dir,
+                env=self._environment,
+                is_at_rest=is_at_rest,
             ),
             limits=self._limits(timeout_seconds),
             cancel=self._job.cancel,
@@ -156,7 +175,7 @@ async def open_session(
 ) -> Session:
     """Lays out a job's directory and finds the binary."""
     binary = find_terraform(settings.binary)
-    overlay = await asyncio.to_thread(copy_template, job.template_dir, job.work_dir / "src")
+    overlay = await asyncio.to_thread(copy_template, job.template_dir, job.work_dir / SOURCE_DIR)
     cache = InitCache(settings.cache_dir)
     cli_config_file = job.work_dir / "cli.tfrc"
     await asyncio.to_thread(_write_cli_config, settings, cache, cli_config_file)

@@ -1,4 +1,5 @@
-"""Reads a tfstate: which resource instances exist, what depends on what, what is secret.
+"""Reads a tfstate: which resource instances exist, what depends on what, what is secret; and marks
+instances in one as tainted.
 
 Format version 4, the only one since Terraform 0.12 and OpenTofu 1.6. Pure. A tfstate that cannot be
 read raises `TfstateUnreadable`: nothing may be concluded from half a file.
@@ -8,8 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from provisionerd.core.errors import ProvisionError
 from provisionerd.terraform.jsonvalues import (
@@ -21,7 +23,7 @@ from provisionerd.terraform.jsonvalues import (
     text,
 )
 
-__all__ = ["Instance", "Tfstate", "TfstateUnreadable", "list_secrets", "read_tfstate"]
+__all__ = ["Instance", "Tfstate", "TfstateUnreadable", "list_secrets", "read_tfstate", "taint"]
 
 
 class TfstateUnreadable(ProvisionError):
@@ -34,6 +36,7 @@ class Instance:
 
     `resource` is the address without the instance key, the form `dependencies` uses. `modules` are
     the modules it lies in, outermost first, each with its instance key as written, empty if none.
+    One that is `deposed` has been replaced already and waits for its deletion.
     """
 
     address: str
@@ -45,6 +48,7 @@ class Instance:
     sensitive: tuple[str, ...] = ()
     dependencies: frozenset[str] = frozenset()
     tainted: bool = False
+    deposed: bool = False
     modules: tuple[tuple[str, str], ...] = ()
 
 
@@ -92,8 +96,8 @@ def _read_instances(document: Mapping[str, object]) -> Iterator[Instance]:
         module = _strip_keys(text(resource.get("module")))
         type_, name = text(resource.get("type")), text(resource.get("name"))
         local = f"{type_}.{name}" if managed else f"data.{type_}.{name}"
+        place = ".".join(part for part in (text(resource.get("module")), local) if part)
         for instance in mappings(resource.get("instances")):
-            place = ".".join(part for part in (text(resource.get("module")), local) if part)
             dependencies = instance.get("dependencies")
             yield Instance(
                 address=place + _render_key(instance.get("index_key")),
@@ -109,10 +113,30 @@ def _read_instances(document: Mapping[str, object]) -> Iterator[Instance]:
                     if isinstance(dependency, str)
                 ),
                 tainted=text(instance.get("status")) == "tainted",
+                deposed=bool(text(instance.get("deposed"))),
                 modules=tuple(_MODULE.findall(text(resource.get("module")))),
             )
 
 
+def taint(content: bytes, addresses: Collection[str]) -> bytes:
+    """A tfstate in which the managed instances at these addresses are to be made anew. What else
+    it says stays, numbers to the digit; how it is laid out does not.
+    """
+    # a decimal number is carried through as text: a float would round it
+    document: dict[str, Any] = json.loads(content, parse_float=lambda digits: _DIGITS + digits)
+    for resource in document["resources"]:
+        parts = (text(resource.get("module")), resource["type"], resource["name"])
+        place = ".".join(part for part in parts if part)
+        for instance in resource["instances"] if resource["mode"] == "managed" else ():
+            if "deposed" in instance:
+                continue
+            if place + _render_key(instance.get("index_key")) in addresses:
+                instance["status"] = "tainted"
+    return _CARRIED.sub(r"\1", json.dumps(document, ensure_ascii=False)).encode()
+
+
+_DIGITS = "decimal number of a tfstate: "
+_CARRIED = re.compile(rf'"{_DIGITS}(-?[0-9.eE+-]+)"')
 _MODULE = re.compile(r'module\.([\w-]+)(\[(?:\d+|"(?:[^"\\]|\\.)*")\])?')
 
 

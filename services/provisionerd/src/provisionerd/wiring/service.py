@@ -19,6 +19,7 @@ from provisionerd.wiring.provisioners import build_provisioners
 from provisionerd.wiring.settings import ProvisionerdSettings
 from provisionerd.wiring.worker import WorkerPlan, build_worker
 from svckit.addresses import write_port_file
+from svckit.certificate_files import CertificateFiles
 from svckit.channel import PlaintextRefused, open_channel
 from svckit.errors import PermissionDenied, StartFailed
 from svckit.health import health_probe
@@ -88,6 +89,7 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
                 entropy=SystemEntropy(),
             )
             group.start("health", lambda: _say_when_stopping(group, server))
+            certificates = CertificateFiles(settings.certificate_files(), SystemClock())
             reporter = InstanceReporter(
                 channel,
                 group.readiness,
@@ -96,8 +98,16 @@ async def serve(settings: ProvisionerdSettings, group: RunGroup) -> None:
                 name=settings.name,
                 version=version("warmpool-provisionerd"),
                 find_programs=Programs(settings).find,
+                certificates=certificates,
             )
             group.start("instance", reporter.run)
+            if settings.certificate_files():
+                group.start(
+                    "watch-certificates",
+                    partial(
+                        group.readiness.watch, "certificates", certificates.probe, SystemClock()
+                    ),
+                )
             group.start(
                 "watch",
                 partial(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from reconciler.core.hints import Hints
+from reconciler.core.hints import Hints, Promise
 from reconciler.core.jobs import JobStatus
 
 __all__ = ["Aftermath", "announce"]
@@ -14,7 +14,7 @@ __all__ = ["Aftermath", "announce"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aftermath:
     """Who should look now that a job has ended or gone back. `requeued` is the provisioner type to
-    wake.
+    wake, `promise` what the transaction promised to say.
     """
 
     job_id: UUID
@@ -23,7 +23,7 @@ class Aftermath:
     workspace_id: UUID | None = None
     preset_ids: tuple[UUID, ...] = ()
     requeued: str = ""
-    has_outbox: bool = False
+    promise: Promise | None = None
     error: str = field(default="", repr=False)
 
 
@@ -31,8 +31,8 @@ def announce(hints: Hints, aftermath: Aftermath | None) -> None:
     """Hints for one job's end; None has been announced before."""
     if aftermath is None:
         return
-    if aftermath.has_outbox:
-        hints.outbox_written()
+    if aftermath.promise is not None:
+        hints.outbox_written(aftermath.promise)
     if aftermath.requeued:
         hints.job_posted(aftermath.organization_id, aftermath.job_id, aftermath.requeued)
     if aftermath.workspace_id is not None:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
+from svckit.certificates import Certificate, bears_name, describe_problem, has_expired
 from svckit.releases import releases_apart
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "InstanceView",
     "ManifestsView",
     "WorkerView",
+    "check_certificates",
     "check_instances",
     "check_manifests",
     "check_provisioners",
@@ -68,6 +71,7 @@ class InstanceView:
     clock_skew_seconds: float = 0.0
     problems: tuple[str, ...] = ()
     programs: dict[str, str]
+    certificates: tuple[Certificate, ...] = ()
     last_seen_at: datetime
 
 
@@ -134,8 +138,48 @@ def check_instances(instances: Sequence[InstanceView]) -> tuple[Check, ...]:
                 fix="mend what the message names; its log and its /readyz say more",
             )
             for problem in each.problems
+            # which is said of each certificate by itself, see `check_certificates`
+            if not (each.certificates and problem.startswith("certificates: "))
         )
     return tuple(checks)
+
+
+def check_certificates(
+    instances: Sequence[InstanceView], now: datetime, agent_url: str
+) -> tuple[Check, ...]:
+    """Every certificate of every process: whether others take it, and for how long."""
+    host = urlsplit(agent_url).hostname or ""
+    return tuple(
+        _check_certificate(f"{each.service} {each.name}", certificate, now, called=host)
+        if (each.service, certificate.setting) == ("gateway", "tls_cert_file")
+        else _check_certificate(f"{each.service} {each.name}", certificate, now)
+        for each in instances
+        for certificate in each.certificates
+    )
+
+
+def _check_certificate(name: str, it: Certificate, now: datetime, called: str = "") -> Check:
+    """`called` is what those who call it take it for."""
+    if problem := describe_problem(it, now):
+        return Check(
+            name=name,
+            is_ok=not has_expired(it, now),
+            is_warning=True,
+            message=problem,
+            fix="renew it, or mend its file; it is taken without a restart",
+        )
+    if called and not bears_name(it, called):
+        return Check(
+            name=name,
+            is_ok=True,
+            is_warning=True,
+            message=f"{it.setting}: is for {', '.join(it.names) or 'nobody'}, and agents call"
+            f" {called}; they refuse it unless something before the gateways ends TLS",
+            fix="take a certificate that bears the host of agent_url, or mend agent_url",
+        )
+    whose = f" for {', '.join(it.names)}" if it.names else ""
+    end = f", until {it.ends_at:%Y-%m-%d}" if it.ends_at else ""
+    return Check(name=name, is_ok=True, message=f"{it.setting}: signed by {it.issuer}{whose}{end}")
 
 
 def check_manifests(

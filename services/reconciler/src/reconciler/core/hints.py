@@ -4,10 +4,20 @@ never correctness.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-__all__ = ["Hints"]
+__all__ = ["Hints", "Promise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A row of the outbox: what a committed transaction promised to say on the bus."""
+
+    id: int
+    subject: str
+    payload: bytes
 
 
 class Hints(Protocol):
@@ -25,6 +35,6 @@ class Hints(Protocol):
         """Whoever watches this workspace should look."""
         ...
 
-    def outbox_written(self) -> None:
+    def outbox_written(self, promise: Promise) -> None:
         """Something is to be said on the bus."""
         ...

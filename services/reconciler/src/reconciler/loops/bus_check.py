@@ -1,8 +1,11 @@
-"""Tries out the bus: what this replica says on it, it must hear."""
+"""Tries out the bus: what this replica says on it, others must hear. Its own connection is spared
+what it says itself, so that a second one listens for as long as the check takes.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import UUID
 
@@ -19,36 +22,51 @@ NOBODY: Final = str(UUID(int=0))
 HEAR_SECONDS: Final = 2.0
 
 
-async def check_bus(bus: NatsBus) -> Check:
-    """Whether hints travel; without them everything works, later."""
+async def check_bus(bus: NatsBus, connect: Callable[[], Awaitable[NatsBus]]) -> Check:
+    """Whether hints travel; without them everything works, later. `connect` makes another bus that
+    is allowed the same.
+    """
     if not bus.connected:
         return _fault(
             f"{await bus.probe()}; claims reach their agents within a sweep instead of at once",
             "start NATS, or set right nats_url, its credentials and nats_ca_file",
         )
-    subject = workspaces_changed_subject(NOBODY)
-    heard = False
+    ear = await connect()
     try:
-        async with asyncio.timeout(HEAR_SECONDS), bus.subscribe(subject) as subscription:
-            await bus.flush()
+        heard = await _is_heard(bus, ear)
+        refusals = bus.refusals or ear.refusals
+    finally:
+        await ear.close()
+    if refusals:
+        return _fault(
+            f"the server does not permit what we need: {'; '.join(refusals)}",
+            "give the reconciler's account these permissions",
+        )
+    if not heard:
+        return _fault("connected, and what we say is not heard", "look at the NATS server")
+    return Check(name="nats", is_ok=True, message="connected, and heard by others")
+
+
+async def _is_heard(bus: NatsBus, ear: NatsBus) -> bool:
+    subject = workspaces_changed_subject(NOBODY)
+    try:
+        async with (
+            asyncio.timeout(HEAR_SECONDS),
+            bus.subscribe(subject),
+            ear.subscribe(subject) as subscription,
+        ):
+            await ear.flush()
             event = WorkspaceChanged(workspace_id=NOBODY)
             await bus.publish(subject, encode_event(event))
             claim = PrebuildClaimed(workspace_id=NOBODY)
             await bus.publish(claims_subject(NOBODY), encode_event(claim))
             await bus.flush()
-            if not bus.refusals:
-                await anext(aiter(subscription))
-                heard = True
+            if bus.refusals or ear.refusals:
+                return False
+            await anext(aiter(subscription))
+            return True
     except (BusError, TimeoutError):
-        pass
-    if bus.refusals:
-        return _fault(
-            f"the server does not permit what we need: {'; '.join(bus.refusals)}",
-            "give the reconciler's account these permissions",
-        )
-    if not heard:
-        return _fault("connected, and what we say is not heard", "look at the NATS server")
-    return Check(name="nats", is_ok=True, message="connected, and hears what it is told")
+        return False
 
 
 def _fault(message: str, fix: str) -> Check:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from reconciler.core.checks import InstanceView
 from reconciler.store.system import SystemViews
+from svckit.certificate_files import CertificateFiles
 from svckit.errors import Unavailable
 from svckit.instances import REPORT_SECONDS
 from svckit.log import get_logger
@@ -32,6 +33,7 @@ class SelfReport:
         instance_id: UUID,
         name: str,
         version: str,
+        certificates: CertificateFiles,
     ) -> None:
         self._views = views
         self._readiness = readiness
@@ -39,6 +41,7 @@ class SelfReport:
         self._id = instance_id
         self._name = name
         self._version = version
+        self._certificates = certificates
 
     async def run(self) -> None:
         """Notes for ever."""
@@ -60,6 +63,7 @@ class SelfReport:
                 version=self._version,
                 problems=tuple(self._readiness.problems()),
                 programs={},
+                certificates=self._certificates.look(),
                 last_seen_at=now,
             ),
             None,

@@ -204,7 +204,7 @@ class MetricsLoop:
     async def run_once(self) -> None:
         """Reads one picture."""
         now = self._clock.now()
-        snapshot = await self._pools.load_for_pass(now)
+        snapshot = await self._pools.load_for_pass(now, deletions_max=0)
         for step in await self._measures.take_claim_steps(now):
             self._instruments.stepped(step)
         self._instruments.picture = Picture(

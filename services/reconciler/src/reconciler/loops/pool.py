@@ -4,7 +4,8 @@ Promises: one replica at a time (a lock that dies with its connection, and every
 what it changes, so a lost lock costs nothing but doubled reading); a pass never has more than
 `concurrency` connections, the lock's included if that is two or more; a pass that is cut short is
 begun again by the next. A pass starts on a hint, on a tick with jitter, and at the moment a
-schedule, a wait or an age says so. Hints that come in a burst are served by one pass.
+schedule, a wait or an age says so. Hints that come in a burst are served by one pass, and however
+many come, they start four passes a second at most.
 """
 
 from __future__ import annotations
@@ -35,9 +36,13 @@ LOG = get_logger(__name__)
 TRACER = trace.get_tracer("reconciler")
 DEBOUNCE_SECONDS = 0.05
 """Hints come in bursts: a pass that waits this long serves them all."""
+REST_SECONDS = 0.25
+"""How long after a pass the next begins at the earliest because of a hint: a stream of claims costs
+a few passes a second, whatever its rate, and who waits for a refill waits for its build.
+"""
 REST_PER_PASS = 4
-"""How many times as long as a pass took it rests before it heeds another hint: at a high rate of
-claims, passes have at most a fifth of the time, and claims the rest.
+"""How many times as long as a pass took it rests at least: passes have at most a fifth of the time,
+and claims the rest.
 """
 PLAN_IN_THREAD_FROM = 2_000
 """A plan of so many rows takes milliseconds: it is made beside the event loop."""
@@ -121,9 +126,11 @@ class PoolLoop:
                 self._say(result)
             except Unavailable as error:
                 LOG.warning("a pool pass was cut short", error=error)
+            ended_at = self._clock.monotonic()
             if await self._nudge.wait(self._find_wait(result)):
-                rest_seconds = REST_PER_PASS * result.elapsed_seconds
-                await self._clock.sleep(max(DEBOUNCE_SECONDS, rest_seconds))
+                rested_seconds = self._clock.monotonic() - ended_at
+                rest_seconds = max(REST_SECONDS, REST_PER_PASS * result.elapsed_seconds)
+                await self._clock.sleep(max(DEBOUNCE_SECONDS, rest_seconds - rested_seconds))
                 await self._nudge.wait(0)  # what came meanwhile is served by the same pass
 
     async def run_once(self) -> PassResult:
@@ -135,7 +142,9 @@ class PoolLoop:
                 if not is_leader:
                     return PassResult(is_leader=False)
                 with TRACER.start_as_current_span("pool.snapshot"):
-                    snapshot = await self._pools.load_for_pass(self._clock.now())
+                    snapshot = await self._pools.load_for_pass(
+                        self._clock.now(), deletions_max=self._settings.jobs_in_flight_max
+                    )
                 with TRACER.start_as_current_span("pool.plan"):
                     decided = await self._plan(snapshot)
                 await join_organizations(self._pools, snapshot, self._clock.now())

@@ -8,7 +8,7 @@ other; members beyond the plan are never made, whoever else is at it.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -93,9 +93,7 @@ class _Run:
         self._hints = hints
         self._clock = clock
         self._new_id = new_id
-        self._known: defaultdict[UUID | None, list[UUID]] = defaultdict(list)
-        for member in snapshot.members:
-            self._known[member.preset_id].append(member.workspace_id)
+        self._members_made = {each.preset_id: each.members_made for each in snapshot.presets}
         self.tally = Tally()
 
     async def work(self, queue: deque[Action]) -> None:
@@ -140,7 +138,7 @@ class _Run:
 
     async def _create(self, action: CreatePrebuild) -> None:
         fence = CreationFence(
-            known_ids=tuple(self._known[action.preset_id]), newcomers_max=action.count
+            members_made=self._members_made[action.preset_id], newcomers_max=action.count
         )
         for _ in range(action.count):
             ids = self._ids()

@@ -212,12 +212,13 @@ class Creation:
         if preset is None or preset.instances is None:
             return PoolMiss.NO_POOL
         snapshot: PoolSnapshot = await self._pools.load_snapshot(
-            self._clock.now(), preset_ids=[preset.id]
+            self._clock.now(), preset_ids=[preset.id], is_counted=True
         )
+        present = (*snapshot.members, *(group.oldest for group in snapshot.counted))
         row = next((p for p in snapshot.presets if p.preset_id == preset.id), None)
         return explain_pool_miss(
             row,
-            [m for m in snapshot.members if m.preset_id == preset.id],
+            [m for m in present if m.preset_id == preset.id],
             snapshot.taken_at,
             is_parameter_fixed=is_fixed,
             is_paused=snapshot.paused,

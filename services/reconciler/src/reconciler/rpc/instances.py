@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 from reconciler.core.checks import InstanceView
 from reconciler.core.permissions import ServicePrincipal
 from reconciler.store.system import SystemViews
 from reconciler.wire.values import decode_time, decode_uuid
 from svckit.auth import current_principal
+from svckit.certificates import Certificate
 from svckit.errors import InvalidArgument, PermissionDenied
 from svckit.system import Clock
 from warmpool.instance.v1 import instance_pb2 as pb
@@ -34,6 +37,7 @@ class InstanceServicer(rpc.InstanceServiceServicer):
         now = self._clock.now()
         _check("problems", len(request.problems))
         _check("programs", len(request.programs))
+        _check("certificates", len(request.certificates))
         sent_at = decode_time(request.sent_at, now)
         await self._views.note_instance(
             InstanceView(
@@ -46,11 +50,22 @@ class InstanceServicer(rpc.InstanceServiceServicer):
                 programs={
                     name[:TEXT_MAX]: said[:TEXT_MAX] for name, said in request.programs.items()
                 },
+                certificates=tuple(map(_decode_certificate, request.certificates)),
                 last_seen_at=now,
             ),
             principal.key_id,
         )
         return pb.ReportInstanceResponse()
+
+
+def _decode_certificate(told: pb.Certificate) -> Certificate:
+    return Certificate(
+        setting=told.setting[:TEXT_MAX],
+        issuer=told.issuer[:TEXT_MAX],
+        names=tuple(name[:TEXT_MAX] for name in told.names[:LIST_MAX]),
+        ends_at=told.ends_at.ToDatetime(tzinfo=UTC) if told.HasField("ends_at") else None,
+        problem=told.problem[:TEXT_MAX],
+    )
 
 
 def _check(field: str, count: int) -> None:

@@ -183,7 +183,9 @@ class PoolServicer(rpc.PoolServiceServicer):
     async def _list(
         self, caller: UserPrincipal, template: str, include_inactive: bool
     ) -> tuple[list[pb.Pool], bool]:
-        snapshot = await self._pools.load_snapshot(self._clock.now(), template=template)
+        snapshot = await self._pools.load_snapshot(
+            self._clock.now(), template=template, is_counted=True
+        )
         visible = {
             preset.preset_id
             for preset in snapshot.presets

@@ -1,8 +1,8 @@
 """The provisioners' API: jobs out, signs of life and results in.
 
 On an acquire stream a worker first says who it is, then how many jobs it wants. It is given one as
-soon as there is one: woken by a hint, and by a slow poll when the hint was lost. A job whose answer
-is lost on the way is not lost: without a first heartbeat it goes back.
+soon as there is one: woken by a hint, and by a slow poll when the hint was lost (`desks`). A job
+whose answer is lost on the way is not lost: without a first heartbeat it goes back.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from uuid import UUID
 
 from reconciler.core.aftermath import Aftermath, announce
 from reconciler.core.hints import Hints
-from reconciler.core.jobs import decide_tags
+from reconciler.core.jobs import AcquiredJob, decide_tags
 from reconciler.core.permissions import ServicePrincipal
+from reconciler.rpc.desks import Desk, Desks
 from reconciler.rpc.principals import calling_service
 from reconciler.rpc.waits import Waits
 from reconciler.store.builds import JobEnds
@@ -84,6 +85,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
         self._clock = clock
         self._settings = settings
         self._stopping = stopping
+        self._desks = Desks(queue, waits, clock, settings.poll_seconds)
 
     async def AcquireJobs(
         self,
@@ -96,12 +98,13 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
         wants = _Wants()
         refusal: ServiceError | None = None
         try:
-            with self._waits.waiting_worker() as nudge:
+            desk = self._desks.of(worker)
+            with desk.occupied(), self._waits.waiting_worker() as nudge:
                 async with asyncio.TaskGroup() as tasks:
                     reader = tasks.create_task(_read_wants(request_iterator, wants, nudge))
                     stopper = tasks.create_task(_wake_on(self._stopping, nudge))
                     try:
-                        async for response in self._offer(worker, wants, nudge):
+                        async for response in self._offer(worker, desk, wants, nudge):
                             yield response
                     except ServiceError as error:
                         refusal = error  # the group would wrap it, and its caller hear INTERNAL
@@ -114,7 +117,7 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
             LOG.info("a provisioner has gone", worker_id=str(worker.id), name=worker.name)
 
     async def _offer(
-        self, worker: Worker, wants: _Wants, nudge: Nudge
+        self, worker: Worker, desk: Desk, wants: _Wants, nudge: Nudge
     ) -> AsyncGenerator[pb.AcquireJobsResponse, None]:
         yield pb.AcquireJobsResponse(keep_alive=pb.KeepAlive())  # says that the worker is known
         registered_at = self._clock.monotonic()
@@ -122,32 +125,37 @@ class ProvisionerServicer(rpc.ProvisionerServiceServicer):
             if self._stopping.is_set():
                 yield pb.AcquireJobsResponse(reconnect=pb.Reconnect(after_ms=200))
                 return
-            job = await self._queue.acquire(worker, self._clock.now()) if wants.count else None
-            if job is None:
-                await nudge.wait(self._settings.poll_seconds)
-            else:
-                wants.count -= 1
-                LOG.info(
-                    "a job was acquired",
-                    job_id=str(job.id),
-                    attempt=job.attempt,
-                    worker_id=str(worker.id),
-                )
-                if job.build is not None:
-                    self._hints.workspace_changed(job.build.workspace_id)
-                yield pb.AcquireJobsResponse(
-                    job=encode_job(
-                        job,
-                        heartbeat_seconds=self._settings.heartbeat_seconds,
-                        hung_seconds=self._settings.hung_seconds,
-                        access_url=self._settings.access_url,
-                    )
+            jobs = await desk.take(worker, wants.count)
+            wants.count -= len(jobs)
+            for job in jobs:
+                yield self._encode(job, worker)
+            if not jobs:
+                await nudge.wait(
+                    desk.seconds_to_poll if wants.count else self._settings.poll_seconds
                 )
             # However busy it is: who is not seen counts as absent.
             if self._clock.monotonic() - registered_at >= self._settings.keep_alive_seconds:
                 registered_at = self._clock.monotonic()
                 await self._queue.register(worker, self._clock.now())
                 yield pb.AcquireJobsResponse(keep_alive=pb.KeepAlive())
+
+    def _encode(self, job: AcquiredJob, worker: Worker) -> pb.AcquireJobsResponse:
+        LOG.info(
+            "a job was acquired",
+            job_id=str(job.id),
+            attempt=job.attempt,
+            worker_id=str(worker.id),
+        )
+        if job.build is not None:
+            self._hints.workspace_changed(job.build.workspace_id)
+        return pb.AcquireJobsResponse(
+            job=encode_job(
+                job,
+                heartbeat_seconds=self._settings.heartbeat_seconds,
+                hung_seconds=self._settings.hung_seconds,
+                access_url=self._settings.access_url,
+            )
+        )
 
     async def Heartbeat(
         self, request: pb.HeartbeatRequest, context: object

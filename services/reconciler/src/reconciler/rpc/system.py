@@ -9,6 +9,7 @@ from reconciler.core.checks import (
     Check,
     InstanceView,
     WorkerView,
+    check_certificates,
     check_instances,
     check_manifests,
     check_provisioners,
@@ -45,12 +46,14 @@ class SystemServicer(rpc.SystemServiceServicer):
         clock: Clock,
         version: str,
         probes: Sequence[Callable[[], Awaitable[Check]]] = (),
+        agent_url: str = "",
     ) -> None:
         self._views = SystemViews(database)
         self._connections = database.pool_max + CLAIM_CONNECTIONS
         self._clock = clock
         self._version = version
         self._probes = tuple(probes)
+        self._agent_url = agent_url
 
     async def GetSystem(
         self, request: pb.GetSystemRequest, context: object
@@ -104,6 +107,7 @@ class SystemServicer(rpc.SystemServiceServicer):
             check_versions(self._version, instances),
             check_provisioners(workers),
             *check_instances(instances),
+            *check_certificates(instances, self._clock.now(), self._agent_url),
         ]
 
 

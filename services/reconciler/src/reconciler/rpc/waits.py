@@ -15,6 +15,11 @@ __all__ = ["Waits", "going_away"]
 class Waits(Protocol):
     """Nudges that are set when there may be something to see."""
 
+    @property
+    def job_hints(self) -> int:
+        """How often it was said, here or elsewhere, that a job may be there."""
+        ...
+
     def waiting_worker(self) -> AbstractContextManager[Nudge]:
         """Set when a job may be there."""
         ...

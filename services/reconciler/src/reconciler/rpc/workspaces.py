@@ -387,7 +387,8 @@ def _job_unknown(job: JobView) -> NotFound:
 
 def _refuse_prebuild(view: WorkspaceView) -> None:
     if view.owner_id == SYSTEM_USER_ID:
-        raise PermissionDenied(
-            "a prebuild belongs to its pool; it can be claimed or deleted, not built",
+        raise FailedPrecondition(
+            "workspace_id: a prebuild belongs to its pool; it can be claimed or deleted, not built",
             reason="IS_A_PREBUILD",
+            field="workspace_id",
         )

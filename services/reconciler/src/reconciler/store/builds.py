@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -18,7 +17,6 @@ import asyncpg
 from reconciler.core.aftermath import Aftermath
 from reconciler.core.builds import BuiltWorkspace, LogLine
 from reconciler.core.dryruns import Findings, to_row
-from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import (
     Fail,
     JobEvent,
@@ -35,14 +33,13 @@ from reconciler.core.notifications.kinds import Kind
 from reconciler.core.templates import ImportResult
 from reconciler.store.checks import SQL as CHECKS
 from reconciler.store.cipher import StateCipher
+from reconciler.store.completing import complete_build
 from reconciler.store.db import Connection, Database
 from reconciler.store.events import tell_of_pool
 from reconciler.store.jobs import SQL as JOBS
-from reconciler.store.jobs import SilentJob, hold_attempt, insert_lines
-from reconciler.store.lifecycle import count_run
-from reconciler.store.manifests import seal_manifest
+from reconciler.store.jobs import SilentJob, expect_kind, hold_attempt, insert_lines
 from reconciler.store.queries import load_queries
-from reconciler.store.settling import fail_claim, settle_claim, tell_of_rehearsal
+from reconciler.store.settling import fail_claim, tell_of_rehearsal
 from reconciler.store.templates import finish_import
 from svckit.errors import FailedPrecondition, NotFound
 
@@ -71,32 +68,12 @@ class JobEnds:
         """Records a build that succeeded; None if that is known already."""
 
         async def work(connection: Connection) -> Aftermath | None:
-            job = await hold_attempt(connection, job_id, attempt, organization_id)
-            if job is None:
-                return None
-            _expect(job, JobKind.BUILD)
-            await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
-            build = await connection.fetchrow(SQL.get_build, job_id)
-            if build is None:
-                raise NotFound(f"job {job_id} has no build", reason="BUILD_UNKNOWN")
-            await _store_agents(connection, self._cipher, build, built, now)
-            end = _Ending(connection, job, now)
-            await end.finish(JobEvent.SUCCEEDED, resources=built.resources)
-            if build["transition"] == "start":
-                await count_run(connection, build["workspace_id"], now)
-            deliverable = build["transition"] == "start" and await settle_claim(
-                connection, build["workspace_id"], built.replacements, now
-            )
-            rehearsal = await connection.fetchval(
-                SQL.queue_rehearsal, build["id"], SYSTEM_USER_ID, now
-            )
-            return end.aftermath(
-                build,
-                has_outbox=deliverable,
-                requeued=job["provisioner_type"] if rehearsal else "",
+            return await complete_build(
+                connection, self._cipher, job_id, attempt, organization_id, built, lines, now
             )
 
-        return await self._database.transact(work)
+        run = self._database.transact if built.replacements else self._database.change
+        return await run(work)
 
     async def complete_import(
         self,
@@ -115,7 +92,7 @@ class JobEnds:
             job = await hold_attempt(connection, job_id, attempt, organization_id)
             if job is None:
                 return None
-            _expect(job, JobKind.IMPORT)
+            expect_kind(job, JobKind.IMPORT)
             await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
             presets = await finish_import(connection, job["template_version_id"], result, now)
             end = _Ending(connection, job, now)
@@ -141,7 +118,7 @@ class JobEnds:
             job = await hold_attempt(connection, job_id, attempt, organization_id)
             if job is None:
                 return None
-            _expect(job, JobKind.DRY_RUN)
+            expect_kind(job, JobKind.DRY_RUN)
             await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
             await connection.execute(CHECKS.keep_findings, job_id, to_row(findings))
             await tell_of_rehearsal(connection, job_id, findings.replacements, now)
@@ -267,7 +244,6 @@ class _Ending:
         *,
         error: str = "",
         reason: str = "",
-        resources: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.status = next_status(self.status, event)
         self._error = error
@@ -275,9 +251,7 @@ class _Ending:
         await self._connection.execute(
             JOBS.finish_job, job_id, self.status.value, error, reason, self._now
         )
-        await self._connection.execute(
-            SQL.finish_build, job_id, self.status.value, list(resources), self._now
-        )
+        await self._connection.execute(SQL.finish_build, job_id, self.status.value, self._now)
 
     def aftermath(
         self,
@@ -285,7 +259,6 @@ class _Ending:
         *,
         preset_ids: tuple[UUID, ...] = (),
         requeued: str = "",
-        has_outbox: bool = False,
     ) -> Aftermath:
         if build is not None and build["born_in_pool"] and build["preset_id"]:
             preset_ids = (build["preset_id"],)
@@ -296,7 +269,6 @@ class _Ending:
             workspace_id=build["workspace_id"] if build is not None else None,
             preset_ids=preset_ids,
             requeued=requeued,
-            has_outbox=has_outbox,
             error=self._error,
         )
 
@@ -335,38 +307,3 @@ async def _refuse_pool(
         return
     kind = Kind.POOL_VALIDATION_FAILED
     await tell_of_pool(connection, once_key(kind, preset_id), preset_id, kind, message, now)
-
-
-async def _store_agents(
-    connection: Connection,
-    cipher: StateCipher,
-    build: asyncpg.Record,
-    built: BuiltWorkspace,
-    now: datetime,
-) -> None:
-    agents = built.agents if build["transition"] == "start" else ()
-    await connection.execute(
-        SQL.forget_agents, build["workspace_id"], [agent.id for agent in agents], now
-    )
-    for agent in agents:
-        stored = await connection.fetchval(
-            SQL.upsert_agent,
-            agent.id,
-            build["workspace_id"],
-            agent.name,
-            agent.token_hash,
-            agent.manifest,
-            now,
-            seal_manifest(cipher, agent.id, agent.manifest),
-        )
-        if stored is None:
-            raise FailedPrecondition(
-                f"agent {agent.id} belongs to another workspace", reason="AGENT_ID_TAKEN"
-            )
-
-
-def _expect(job: asyncpg.Record, kind: JobKind) -> None:
-    if job["kind"] != kind.value:
-        raise FailedPrecondition(
-            f"job {job['id']} is a {job['kind']}, not a {kind.value}", reason="WRONG_RESULT"
-        )

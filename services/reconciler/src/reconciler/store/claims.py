@@ -20,8 +20,9 @@ from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.views import WorkspaceView
 from reconciler.store.audit import insert_audit
 from reconciler.store.db import Connection, Database
+from reconciler.store.outlooks import Outlooks
 from reconciler.store.queries import load_queries
-from reconciler.store.views import fetch_views_of
+from reconciler.store.views import read_view
 from svckit.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from svckit.log import get_logger
 
@@ -99,6 +100,7 @@ class WorkspaceMaker:
     def __init__(self, database: Database, *, agent_timeout: timedelta) -> None:
         self._database = database
         self._agent_timeout = agent_timeout
+        self._outlooks = Outlooks()
 
     async def find_request(self, owner_id: UUID, request_id: str) -> PastRequest | None:
         """What this request has led to, if it was made before."""
@@ -115,6 +117,7 @@ class WorkspaceMaker:
         """
 
         async def work(connection: Connection) -> Claimed | None:
+            await self._outlooks.load(connection, [wanted.template_id], now)
             row = await connection.fetchrow(
                 SQL.claim_prebuild,
                 wanted.preset_id,
@@ -132,31 +135,24 @@ class WorkspaceMaker:
                 now - self._agent_timeout,
                 wanted.traceparent,
             )
-            if row is None:
-                return None
-            views = await fetch_views_of(
-                connection, [row["workspace_id"]], now - self._agent_timeout
-            )
-            return Claimed(
-                view=views[row["workspace_id"]], provisioner_type=row["provisioner_type"]
-            )
+            return None if row is None else self._read(row)
 
         try:
-            return await self._database.transact(work)
+            return await self._database.change(work)
         except asyncpg.UniqueViolationError as error:
             raise name_taken(error, wanted.name) from error
 
     async def claim_many(
         self, asked: Sequence[tuple[Wanted, NewIds]], now: datetime
     ) -> list[Claimed | Exception | None]:
-        """Does for each request what `claim` does, in one transaction; what `claim` would raise is
+        """Does for each request what `claim` does, in one statement; what `claim` would raise is
         returned in its place. No two requests may share an owner and a name, or an owner and a
         request id. A request that loses a race for its name costs nobody else anything: then each
         is served by itself.
         """
         if len(asked) > 1:
             try:
-                return await self._database.transact(
+                return await self._database.change(
                     lambda connection: self._claim_together(connection, asked, now)
                 )
             except (asyncpg.PostgresError, InvalidArgument) as error:
@@ -176,6 +172,7 @@ class WorkspaceMaker:
     async def _claim_together(
         self, connection: Connection, asked: Sequence[tuple[Wanted, NewIds]], now: datetime
     ) -> list[Claimed | Exception | None]:
+        await self._outlooks.load(connection, [wanted.template_id for wanted, _ in asked], now)
         rows = await connection.fetch(
             SQL.claim_prebuilds,
             [wanted.preset_id for wanted, _ in asked],
@@ -193,18 +190,17 @@ class WorkspaceMaker:
             now - self._agent_timeout,
             [wanted.traceparent for wanted, _ in asked],
         )
-        claimed_ids = [row["workspace_id"] for row in rows if row["workspace_id"] is not None]
-        views = await fetch_views_of(connection, claimed_ids, now - self._agent_timeout)
         results: list[Claimed | Exception | None] = []
         for row, (wanted, _) in zip(rows, asked, strict=True):
             if row["refusal"]:
                 results.append(_refuse(row["refusal"] == "served", wanted.name))
-            elif row["workspace_id"] is None:
-                results.append(None)
             else:
-                view = views[row["workspace_id"]]
-                results.append(Claimed(view=view, provisioner_type=row["provisioner_type"]))
+                results.append(None if row["id"] is None else self._read(row))
         return results
+
+    def _read(self, row: asyncpg.Record) -> Claimed:
+        place = self._outlooks.take_place(row["template_id"])
+        return Claimed(view=read_view(row, *place), provisioner_type=row["provisioner_type"])
 
     async def create(self, wanted: Wanted, ids: NewIds, pool_miss: str, now: datetime) -> Created:
         """Queues the first build of a new workspace. Raises AlreadyExists as `claim` does."""

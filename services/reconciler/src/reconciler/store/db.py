@@ -98,7 +98,8 @@ async def open_database(
             },
         )
     except _LOST as error:
-        raise Unavailable(f"the database cannot be reached: {error}") from error
+        reason = str(error) or type(error).__name__  # a time-out says nothing of itself
+        raise Unavailable(f"the database cannot be reached: {reason}") from error
     try:
         yield Database(pool, pool_max)
     finally:
@@ -110,7 +111,7 @@ async def open_database(
 
 
 class Database:
-    """A pool and the two ways to use it: `read` for a look, `transact` for a change."""
+    """A pool and the ways to use it: `read` for a look, `transact` or `change` for a change."""
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], pool_max: int) -> None:
         self._pool = pool
@@ -148,9 +149,20 @@ class Database:
 
     async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Runs `work` in one READ COMMITTED transaction, again if the database asks for it."""
+
+        async def in_transaction(connection: Connection) -> T:
+            async with connection.transaction():
+                return await work(connection)
+
+        return await self.change(in_transaction)
+
+    async def change(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Runs `work`, again if the database asks for it. For a change that is one statement, the
+        last of `work`: that is a transaction of itself, and two questions to the server less.
+        """
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                async with self.read() as connection, connection.transaction():
+                async with self.read() as connection:
                     return await work(connection)
             except _REPEATABLE as error:
                 if attempt == ATTEMPTS_MAX:

@@ -98,12 +98,13 @@ class Agents:
     ) -> tuple[list[bool], tuple[AppliedClaim, ...]]:
         """Records steps, in one statement; says of each whether the claim is that agent's, and
         which claims moved on.
-        """
-        said = sorted({step.claim_id for step in steps})
 
-        async def work(connection: Connection) -> tuple[list[bool], tuple[AppliedClaim, ...]]:
-            await connection.fetch(SQL.lock_claims, said)
-            rows = await connection.fetch(
+        A claim of several agents moves on in a transaction after that: whoever is the last to
+        commit a step of it sees the steps of all. Repeating everything is harmless.
+        """
+
+        async def record(connection: Connection) -> list[asyncpg.Record]:
+            return await connection.fetch(
                 SQL.record_reinits,
                 [step.token_hash for step in steps],
                 [step.claim_id for step in steps],
@@ -111,20 +112,26 @@ class Agents:
                 [step.error for step in steps],
                 now,
             )
-            known = {row["position"] for row in rows}
-            accepted = [position in known for position in range(1, len(steps) + 1)]
-            claims = sorted({row["claim_id"] for row in rows})
-            moved = await connection.fetch(SQL.close_claims, claims, now) if claims else []
-            return accepted, tuple(
-                AppliedClaim(
-                    workspace_id=r["workspace_id"],
-                    claimed_at=r["claimed_at"],
-                    applied_at=r["applied_at"],
-                )
-                for r in moved
-            )
 
-        return await self._database.transact(work)
+        rows = await self._database.run(record)
+        known = {row["position"] for row in rows}
+        moved = {row["claim_id"]: row for row in rows if row["workspace_id"] is not None}
+        shared = sorted({row["claim_id"] for row in rows if row["has_others"]})
+
+        async def close(connection: Connection) -> list[asyncpg.Record]:
+            await connection.fetch(SQL.lock_claims, shared)
+            return await connection.fetch(SQL.close_claims, shared, now)
+
+        closed = await self._database.transact(close) if shared else []
+        accepted = [position in known for position in range(1, len(steps) + 1)]
+        return accepted, tuple(
+            AppliedClaim(
+                workspace_id=r["workspace_id"],
+                claimed_at=r["claimed_at"],
+                applied_at=r["applied_at"],
+            )
+            for r in (*moved.values(), *closed)
+        )
 
     async def get_manifest(self, token_hash: bytes) -> Manifest:
         """What an agent runs now; raises Unauthenticated for a token no agent has,

@@ -22,19 +22,24 @@ from reconciler.core.jobs import (
 )
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
-from svckit.errors import Aborted, NotFound, Unauthenticated
+from svckit.errors import Aborted, FailedPrecondition, NotFound, Unauthenticated
 
 __all__ = [
+    "Acquired",
     "JobQueue",
     "SilentJob",
     "Worker",
+    "cut_lines",
+    "expect_kind",
     "hold_attempt",
     "insert_lines",
     "must_be_live",
+    "refuse_attempt",
 ]
 
 SQL = load_queries("jobs")
 
+OTHERS_MAX = 256
 LOG_BYTES_MAX = 4 * 1024 * 1024  # of one job: a day of a talkative apply, a page of a database
 LOG_TEXT_BYTES_MAX = 8 * 1024
 TRUNCATED = "The log is full; what follows is not kept."
@@ -56,6 +61,16 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Acquired:
+    """Jobs that are a worker's now, in their order. `others`: how many more were there for the same
+    worker, counted up to `OTHERS_MAX`.
+    """
+
+    jobs: tuple[AcquiredJob, ...]
+    others: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SilentJob:
     """A job nobody hears of. `heartbeat_at` is when its attempt spoke last; None if never."""
 
@@ -74,11 +89,11 @@ async def hold_attempt(
     """
     record = await connection.fetchrow(SQL.lock_attempt, job_id, attempt, organization_id)
     if record is None:
-        await _refuse(connection, job_id, attempt, organization_id)
+        await refuse_attempt(connection, job_id, attempt, organization_id)
     return record
 
 
-async def _refuse(
+async def refuse_attempt(
     connection: Connection, job_id: UUID, attempt: int, organization_id: UUID | None
 ) -> None:
     """Raises the reason why an attempt is not live; returns if it has ended and not been
@@ -93,10 +108,18 @@ async def _refuse(
         )
 
 
-async def insert_lines(
-    connection: Connection, job_id: UUID, attempt: int, lines: Sequence[LogLine], log_bytes: int
-) -> None:
-    """Stores lines up to the log's size; then one line says that it is full."""
+def expect_kind(job: asyncpg.Record, kind: JobKind) -> None:
+    """Raises FailedPrecondition if the job is of another kind than its result."""
+    if job["kind"] != kind.value:
+        raise FailedPrecondition(
+            f"job {job['id']} is a {job['kind']}, not a {kind.value}", reason="WRONG_RESULT"
+        )
+
+
+def cut_lines(lines: Sequence[LogLine], log_bytes: int) -> tuple[list[LogLine], int]:
+    """What of these lines is stored in a log that has so many bytes, and how many more they are: up
+    to the log's size; then one line says that it is full.
+    """
     kept: list[LogLine] = []
     size = log_bytes
     for line in lines:
@@ -114,6 +137,14 @@ async def insert_lines(
                 text=TRUNCATED if full else text,
             )
         )
+    return kept, size - log_bytes
+
+
+async def insert_lines(
+    connection: Connection, job_id: UUID, attempt: int, lines: Sequence[LogLine], log_bytes: int
+) -> None:
+    """Stores lines in a log that has so many bytes."""
+    kept, size = cut_lines(lines, log_bytes)
     if kept:
         await connection.execute(
             SQL.insert_log_lines,
@@ -124,8 +155,8 @@ async def insert_lines(
             [line.level for line in kept],
             [line.stage for line in kept],
             [line.text for line in kept],
+            size,
         )
-        await connection.execute(SQL.add_log_bytes, job_id, size - log_bytes)
 
 
 class JobQueue:
@@ -154,18 +185,24 @@ class JobQueue:
 
     async def acquire(self, worker: Worker, now: datetime) -> AcquiredJob | None:
         """The next job the worker may run, now its own; None if there is none."""
+        acquired = await self.acquire_many(worker, 1, now)
+        return next(iter(acquired.jobs), None)
 
+    async def acquire_many(self, worker: Worker, count: int, now: datetime) -> Acquired:
+        """The next jobs the worker may run, at most so many, now its own."""
         async with self._database.read() as connection:  # one statement, so no transaction
-            job = await connection.fetchrow(
-                SQL.acquire_job,
+            rows = await connection.fetch(
+                SQL.acquire_jobs,
                 worker.id,
                 list(worker.provisioner_types),
                 worker.tags,
                 worker.organization_id,
                 now,
                 worker.key_id,
+                count,
+                OTHERS_MAX,
             )
-        return None if job is None else _read_job(job)
+        return Acquired(jobs=tuple(map(_read_job, rows)), others=rows[0]["others"] if rows else 0)
 
     async def heartbeat(
         self,
@@ -182,12 +219,13 @@ class JobQueue:
         async def work(connection: Connection) -> datetime | None:
             job = await connection.fetchrow(SQL.renew_job, job_id, attempt, organization_id, now)
             if job is None:
-                await _refuse(connection, job_id, attempt, organization_id)
+                await refuse_attempt(connection, job_id, attempt, organization_id)
                 raise Aborted(f"job {job_id} has ended", reason="JOB_ENDED")
             await insert_lines(connection, job_id, attempt, lines, job["log_bytes"])
             return job["cancel_requested_at"] if job["status"] == "canceling" else None
 
-        return await self._database.transact(work)
+        run = self._database.transact if lines else self._database.change
+        return await run(work)
 
     async def read_archive(self, job_id: UUID, attempt: int, organization_id: UUID | None) -> bytes:
         """The files of the job's template version, as a gzipped tar."""
@@ -247,7 +285,7 @@ async def must_be_live(
     """Raises Aborted or NotFound unless this is the live attempt of a job that runs."""
     found = await connection.fetchrow(SQL.find_attempt, job_id, organization_id)
     if found is None or found["attempt"] != attempt or JobStatus(found["status"]).is_final:
-        await _refuse(connection, job_id, attempt, organization_id)
+        await refuse_attempt(connection, job_id, attempt, organization_id)
         raise Aborted(f"job {job_id} has ended", reason="JOB_ENDED")
 
 

@@ -30,7 +30,6 @@ from reconciler.core.lifecycle import (
     TemplatePolicy,
     Wake,
     WorkspaceFacts,
-    begin_run,
     bump,
     change_settings,
     check_policy,
@@ -50,7 +49,7 @@ from reconciler.store.template_rows import read_policy
 from reconciler.store.workspaces import QueuedBuild, insert_build
 from svckit.errors import FailedPrecondition, NotFound
 
-__all__ = ["DueWorkspace", "Lifecycles", "Settled", "count_run"]
+__all__ = ["DueWorkspace", "Lifecycles", "Settled"]
 
 SQL = load_queries("lifecycle")
 BUILDS = load_queries("builds")
@@ -232,15 +231,6 @@ class Lifecycles:
             await insert_audit(connection, entry, now)
 
         await self._database.transact(work)
-
-
-async def count_run(connection: Connection, workspace_id: UUID, now: datetime) -> None:
-    """Sets the deadlines of a run whose start has just succeeded; a prebuild has none."""
-    row = await connection.fetchrow(SQL.hold_lifecycle, workspace_id, SYSTEM_USER_ID)
-    if row is not None:
-        before = _read_deadlines(row)
-        after = begin_run(read_policy(row), row["ttl_seconds"], before, now)
-        await _set_deadlines(connection, row, after)
 
 
 async def _hold(connection: Connection, workspace_id: UUID) -> asyncpg.Record:

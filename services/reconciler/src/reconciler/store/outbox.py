@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from reconciler.store.db import Connection, Database
 from reconciler.store.queries import load_queries
 
-__all__ = ["Outbox"]
+__all__ = ["BATCH_MAX", "Outbox"]
 
 SQL = load_queries("outbox")
 BATCH_MAX = 200
 
 
 class Outbox:
-    """Takes rows and hands them to whoever publishes."""
+    """Hands rows to whoever publishes, and forgets them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -32,3 +32,8 @@ class Outbox:
             return len(rows)
 
         return await self._database.transact(work)
+
+    async def forget(self, ids: Sequence[int]) -> None:
+        """Removes rows that have been said; those that are gone already do no harm."""
+        async with self._database.read() as connection:
+            await connection.execute(SQL.delete_outbox, list(ids))

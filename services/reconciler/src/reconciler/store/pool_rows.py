@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
@@ -14,6 +14,7 @@ import asyncpg
 from reconciler.core.jobs import JobStatus
 from reconciler.core.pools import (
     BuildHistory,
+    CountedMembers,
     Loss,
     MemberRow,
     MemberTotals,
@@ -22,6 +23,7 @@ from reconciler.core.pools import (
     RestingPool,
     ScheduleRow,
     Transition,
+    count_nameable,
     is_resting,
 )
 
@@ -30,6 +32,7 @@ __all__ = [
     "foreign_organizations",
     "read_histories",
     "read_member",
+    "read_members",
     "read_preset",
     "sort_out",
 ]
@@ -39,31 +42,47 @@ PRESETS_KEPT_MAX = 16_384  # a kilobyte or so each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reads:
+    """What of a preset's members must be read: how many ready ones that may stay, None for all; and
+    if all that are started are ready and alike, how many they are, and when the newest was created.
+    """
+
+    nameable: int | None = None
+    ready: int | None = None
+    newest_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sorted:
     """Pools at rest, the others, and the presets whose members must be read."""
 
     resting: tuple[RestingPool, ...]
     presets: tuple[PresetRow, ...]
     histories: tuple[BuildHistory, ...]
-    preset_ids: tuple[UUID, ...]
+    reads: dict[UUID, Reads]
 
 
 def sort_out(
     presets: Iterable[asyncpg.Record],
-    totals: Iterable[asyncpg.Record],
+    totals: Sequence[asyncpg.Record],
     histories: Iterable[BuildHistory],
     now: datetime,
+    deletions_max: int,
 ) -> Sorted:
     """Tells pools at rest, whose members need not be read, from the others."""
     history_of = {history.preset_id: history for history in histories}
     totals_of = {row["preset_id"]: _read_totals(row) for row in totals}
     resting: list[RestingPool] = []
     others: list[PresetRow] = []
+    rows = {row["preset_id"]: row for row in totals}
+    reads: dict[UUID, Reads] = {}
     for preset in map(read_preset, presets):
         total = totals_of.pop(preset.preset_id, None)
         history = history_of.get(preset.preset_id)
         if not is_resting(preset, total, history, now):
             others.append(preset)
+            nameable = count_nameable(preset, total, now, deletions_max)
+            reads[preset.preset_id] = _find_reads(preset, rows.get(preset.preset_id), nameable, now)
         elif total is None:
             resting.append(RestingPool(preset=preset))
         else:
@@ -74,14 +93,25 @@ def sort_out(
                     oldest_created_at=total.oldest_created_at,
                 )
             )
-    orphaned = (preset_id for preset_id in totals_of if preset_id is not None)
-    others_ids = {preset.preset_id for preset in others}
+    histories_of_others = tuple(each for each in history_of.values() if each.preset_id in reads)
+    reads.update((preset_id, Reads()) for preset_id in totals_of if preset_id is not None)
     return Sorted(
         resting=tuple(resting),
         presets=tuple(others),
-        histories=tuple(each for each in history_of.values() if each.preset_id in others_ids),
-        preset_ids=(*others_ids, *orphaned),
+        histories=histories_of_others,
+        reads=reads,
     )
+
+
+def _find_reads(
+    preset: PresetRow, row: asyncpg.Record | None, nameable: int, now: datetime
+) -> Reads:
+    if row is None or row["plain"] != row["started"]:
+        return Reads(nameable=nameable)
+    ttl = timedelta(seconds=preset.ttl_seconds)
+    if ttl and now - row["oldest_created_at"] > ttl:  # some have expired, some may not have
+        return Reads(nameable=nameable)
+    return Reads(nameable=nameable, ready=row["plain"], newest_at=row["newest_plain_at"])
 
 
 def foreign_organizations(
@@ -114,6 +144,7 @@ def read_preset(r: asyncpg.Record) -> PresetRow:
         resumed_at=r["resumed_at"],
         stop_reason=r["stop_reason"],
         paused=r["is_paused"],
+        members_made=r["members_made"],
     )
 
 
@@ -138,6 +169,24 @@ def read_member(r: asyncpg.Record) -> MemberRow:
         delete_failure_count=r["delete_failures"],
         delete_failed_at=r["delete_failed_at"],
     )
+
+
+def read_members(
+    rows: Iterable[asyncpg.Record],
+) -> tuple[tuple[MemberRow, ...], tuple[CountedMembers, ...]]:
+    """The rows of `load_members`: members, and those that stand for others."""
+    members: list[MemberRow] = []
+    counted: list[CountedMembers] = []
+    for row in rows:
+        if row["alike"] is None:
+            members.append(read_member(row))
+        else:
+            counted.append(_read_counted(row))
+    return tuple(members), tuple(counted)
+
+
+def _read_counted(r: asyncpg.Record) -> CountedMembers:
+    return CountedMembers(oldest=read_member(r), count=r["alike"], newest_created_at=r["newest_at"])
 
 
 def read_histories(

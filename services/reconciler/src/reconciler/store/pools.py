@@ -1,38 +1,27 @@
-"""Pools: the picture a plan is made of, and the small transactions that carry one out.
+"""Pools: the pictures plans are made of, and the small transactions that carry one out.
 
-Promises: `load_snapshot` sees one moment; every change re-reads what it is about to change, so that
-a workspace which changed hands since the picture was taken is left alone; a cancelled creation and
-its workspace go together.
+Promises: every change re-reads what it is about to change, so that a workspace which changed hands
+since the picture was taken is left alone; a cancelled creation and its workspace go together.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
 from uuid import UUID
-
-import asyncpg
 
 from reconciler.core.audit import AuditEntry
 from reconciler.core.identity import SYSTEM_USER_ID
 from reconciler.core.jobs import JobStatus
 from reconciler.core.notifications.keys import once_key
 from reconciler.core.notifications.kinds import Kind
-from reconciler.core.pools import BuildHistory, PoolHealth, PoolPause, PoolSnapshot
+from reconciler.core.pools import PoolHealth, PoolPause
 from reconciler.store.audit import insert_audit
 from reconciler.store.claims import NewIds, Wanted, insert_workspace
-from reconciler.store.db import Connection, Database
+from reconciler.store.db import Connection
 from reconciler.store.events import tell_of_pool
-from reconciler.store.pool_rows import (
-    foreign_organizations,
-    read_histories,
-    read_member,
-    read_preset,
-    sort_out,
-)
+from reconciler.store.pool_pictures import PoolPictures
 from reconciler.store.queries import load_queries
 from reconciler.store.workspaces import QueuedBuild, insert_build
 from svckit.errors import NotFound
@@ -41,22 +30,16 @@ __all__ = ["CreationFence", "PoolTotals", "Pools"]
 
 SQL = load_queries("pools")
 BUILDS = load_queries("builds")
-IN_THREAD_FROM = 500
-"""From so many presets on, rows are sorted out beside the event loop."""
-LOSSES_COUNT_FOR = 24
-"""How many lookbacks a loss counts, unless a member proves the pool before. A line of losses grows
-by one in a lookback or two at the slowest, because who is ready for longer is proven.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreationFence:
-    """Holds a creation to the picture it was planned by: beside the members known then there may be
-    at most `newcomers_max`. So two who plan at once, because one of them lost its lock and has not
+    """Holds a creation to the picture it was planned by: since then at most `newcomers_max` members
+    may be made, by whomever. So two who plan at once, because one of them lost its lock and has not
     noticed, create no more than one of them would have.
     """
 
-    known_ids: tuple[UUID, ...]
+    members_made: int
     newcomers_max: int
 
 
@@ -73,86 +56,8 @@ class PoolTotals:
     resource_replacements: int = 0
 
 
-class Pools:
+class Pools(PoolPictures):
     """Reads and changes pools."""
-
-    def __init__(
-        self, database: Database, *, agent_timeout: timedelta, failure_lookback: timedelta
-    ) -> None:
-        self._database = database
-        self._agent_timeout = agent_timeout
-        self._failure_lookback = failure_lookback
-
-    async def load_snapshot(
-        self, now: datetime, *, preset_ids: Sequence[UUID] | None = None, template: str = ""
-    ) -> PoolSnapshot:
-        """Pools at one moment, with every member: all of them, or those of some presets, or of
-        templates of one name.
-        """
-        async with self._database.snapshot() as connection:
-            around = await self._load_circumstances(connection, now)
-            presets = await connection.fetch(
-                SQL.load_presets, SYSTEM_USER_ID, preset_ids, template or None
-            )
-            is_part = preset_ids is not None or bool(template)
-            members = await connection.fetch(
-                SQL.load_members,
-                SYSTEM_USER_ID,
-                now - self._agent_timeout,
-                [row["id"] for row in presets] if is_part else None,
-            )
-            histories = await self._load_histories(connection, now)
-        return PoolSnapshot(
-            taken_at=now,
-            paused=around["is_paused"],
-            presets=tuple(map(read_preset, presets)),
-            members=tuple(map(read_member, members)),
-            histories=histories,
-            hearing_since=around["hearing_since"],
-        )
-
-    async def load_for_pass(self, now: datetime) -> PoolSnapshot:
-        """Every pool at one moment; members only of those that do not rest."""
-        seen_after = now - self._agent_timeout
-        async with self._database.snapshot() as connection:
-            around = await self._load_circumstances(connection, now)
-            presets = await connection.fetch(SQL.load_presets, SYSTEM_USER_ID, None, None)
-            totals = await connection.fetch(SQL.load_totals, SYSTEM_USER_ID, seen_after)
-            histories = await self._load_histories(connection, now)
-            sort = partial(sort_out, presets, totals, histories, now)
-            found = await asyncio.to_thread(sort) if len(presets) > IN_THREAD_FROM else sort()
-            members: list[asyncpg.Record] = []
-            if found.preset_ids or any(row["preset_id"] is None for row in totals):
-                members = await connection.fetch(
-                    SQL.load_members, SYSTEM_USER_ID, seen_after, found.preset_ids
-                )
-        return PoolSnapshot(
-            taken_at=now,
-            paused=around["is_paused"],
-            presets=found.presets,
-            members=tuple(map(read_member, members)),
-            histories=found.histories,
-            resting=found.resting,
-            hearing_since=around["hearing_since"],
-            foreign_organization_ids=foreign_organizations(presets, around["organization_ids"]),
-        )
-
-    async def _load_circumstances(self, connection: Connection, now: datetime) -> asyncpg.Record:
-        row = await connection.fetchrow(
-            SQL.load_circumstances, SYSTEM_USER_ID, now - self._agent_timeout
-        )
-        assert row is not None
-        return row
-
-    async def _load_histories(
-        self, connection: Connection, now: datetime
-    ) -> tuple[BuildHistory, ...]:
-        lookback = self._failure_lookback
-        ends = await connection.fetch(SQL.load_histories, now - lookback)
-        losses = await connection.fetch(
-            SQL.load_losses, now - LOSSES_COUNT_FOR * lookback, lookback
-        )
-        return read_histories(ends, losses)
 
     async def join_organizations(self, organization_ids: Sequence[UUID], now: datetime) -> int:
         """Makes the pool's user a member where it is not one; returns where it became one."""
@@ -182,11 +87,10 @@ class Pools:
             if preset is None:
                 return None
             if fence is not None:
-                newcomers = await connection.fetchval(
-                    SQL.count_newcomers, preset_id, SYSTEM_USER_ID, fence.known_ids
-                )
+                newcomers = preset["members_made"] - fence.members_made
                 if newcomers >= fence.newcomers_max:
                     return None
+            await connection.execute(SQL.count_member_made, preset_id)
             wanted = Wanted(
                 organization_id=preset["organization_id"],
                 template_id=preset["template_id"],

@@ -122,6 +122,7 @@ CREATE TABLE presets (
     resumed_at          timestamptz,
     rehearsed_at        timestamptz, -- when a claim was first planned upon a prebuild of it
     stop_reason         text NOT NULL DEFAULT '', -- why health is not healthy
+    members_made        bigint NOT NULL DEFAULT 0, -- ever, by its pool
     CONSTRAINT preset_name_is_unique UNIQUE (template_version_id, name)
 );
 CREATE INDEX presets_that_stopped ON presets (id) WHERE health = 'hard_limited';
@@ -210,6 +211,7 @@ CREATE TABLE instances (
     problems           text[] NOT NULL,
     programs           jsonb NOT NULL,
     last_seen_at       timestamptz NOT NULL,
+    certificates       jsonb NOT NULL DEFAULT '[]', -- what they were given; older releases tell of none
     CONSTRAINT instance_is_told_of_by_its_own_key UNIQUE NULLS NOT DISTINCT (service_key_id, id)
 );
 

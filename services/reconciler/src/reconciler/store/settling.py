@@ -1,8 +1,7 @@
 """What the end of a build or a dry run means for claims, within the transaction that records it.
 
-Promises: a claim becomes deliverable together with the outbox row that says so; template admins are
-told once a day of claims that replaced what was warmed, and once of a rehearsal that found it
-would; a claimant is told once a day that their claim failed.
+Promises: template admins are told once a day of claims that replaced what was warmed, and once of a
+rehearsal that found it would; a claimant is told once a day that their claim failed.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from bus.events import PrebuildClaimed, encode_event
-from bus.subjects import claims_subject
+import asyncpg
+
 from reconciler.core.builds import describe_rehearsal, describe_replacements
 from reconciler.core.notifications.keys import daily_key, once_key
 from reconciler.core.notifications.kinds import Kind
@@ -20,43 +19,30 @@ from reconciler.store.db import Connection
 from reconciler.store.events import tell_claimant, tell_of_pool
 from reconciler.store.queries import load_queries
 
-__all__ = ["fail_claim", "settle_claim", "tell_of_rehearsal"]
+__all__ = ["fail_claim", "tell_of_rehearsal", "tell_of_replacements"]
 
 SQL = load_queries("builds")
-OUTBOX = load_queries("outbox")
 
 
-async def settle_claim(
+async def tell_of_replacements(
     connection: Connection,
-    workspace_id: UUID,
+    claim: asyncpg.Record,
     replacements: Sequence[tuple[str, Sequence[str]]],
     now: datetime,
-) -> bool:
-    """Makes a workspace's claim deliverable; whether there was one to settle."""
-    claim = await connection.fetchrow(SQL.settle_claim, workspace_id, now, bool(replacements))
-    if claim is None:
-        return False
-    if replacements:
-        names = await connection.fetchrow(SQL.get_claim_names, claim["id"])
-        assert names is not None
-        await tell_of_pool(
-            connection,
-            daily_key(Kind.CLAIM_RESOURCES_REPLACED, claim["preset_id"], now),
-            claim["preset_id"],
-            Kind.CLAIM_RESOURCES_REPLACED,
-            describe_replacements(replacements, **names),
-            now,
-        )
-    event = PrebuildClaimed(
-        workspace_id=str(claim["workspace_id"]),
-        owner_id=str(claim["claimant_id"]),
-        reason="prebuild_claimed",
-        claim_id=str(claim["id"]),
+) -> None:
+    """Notes what a claim has replaced of what was warmed. `claim` has its `claim_id` and
+    `claimed_preset_id`.
+    """
+    names = await connection.fetchrow(SQL.get_claim_names, claim["claim_id"])
+    assert names is not None
+    await tell_of_pool(
+        connection,
+        daily_key(Kind.CLAIM_RESOURCES_REPLACED, claim["claimed_preset_id"], now),
+        claim["claimed_preset_id"],
+        Kind.CLAIM_RESOURCES_REPLACED,
+        describe_replacements(replacements, **names),
+        now,
     )
-    await connection.execute(
-        OUTBOX.insert_outbox, claims_subject(event.workspace_id), encode_event(event), now
-    )
-    return True
 
 
 async def fail_claim(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -13,6 +14,7 @@ from reconciler.core.postgres_checks import PostgresView
 from reconciler.store.cipher import MARK
 from reconciler.store.db import Database
 from reconciler.store.queries import load_queries
+from svckit.certificates import Certificate
 
 __all__ = ["SystemViews"]
 
@@ -82,6 +84,7 @@ class SystemViews:
                 instance.programs,
                 instance.last_seen_at,
                 key_id,
+                [_encode_certificate(each) for each in instance.certificates],
             )
             if is_new and key_id is not None:
                 await connection.execute(SQL.trim_instances, key_id, INSTANCES_MAX)
@@ -95,4 +98,22 @@ class SystemViews:
 def _read_instance(row: asyncpg.Record) -> InstanceView:
     fields: dict[str, Any] = dict(row)
     fields["problems"] = tuple(fields["problems"])
+    fields["certificates"] = tuple(map(_read_certificate, fields["certificates"]))
     return InstanceView(**fields)
+
+
+def _encode_certificate(certificate: Certificate) -> dict[str, Any]:
+    end = certificate.ends_at
+    return {**asdict(certificate), "ends_at": end and end.isoformat()}
+
+
+def _read_certificate(stored: dict[str, Any]) -> Certificate:
+    """A newer release may have written more."""
+    end: str | None = stored["ends_at"]
+    return Certificate(
+        setting=stored["setting"],
+        issuer=stored["issuer"],
+        names=tuple(stored["names"]),
+        ends_at=datetime.fromisoformat(end) if end else None,
+        problem=stored["problem"],
+    )

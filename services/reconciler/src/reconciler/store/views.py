@@ -13,7 +13,7 @@ from reconciler.core.views import AgentView, ClaimView, LifecycleView, Workspace
 from reconciler.store.db import Connection
 from reconciler.store.queries import load_queries
 
-__all__ = ["fetch_views", "fetch_views_of"]
+__all__ = ["fetch_views", "fetch_views_of", "read_view"]
 
 SQL = load_queries("workspaces")
 JOBS = load_queries("jobs")
@@ -42,16 +42,15 @@ async def _read(
     if pending:
         rows = await connection.fetch(JOBS.queue_positions, pending)
         places = {row["id"]: (row["position"], _read_wait(row)) for row in rows}
-    return tuple(_read_workspace(r, *places.get(r["job_id"], (0, 0))) for r in records)
+    return tuple(read_view(r, *places.get(r["job_id"], (0, 0))) for r in records)
 
 
 def _read_wait(row: asyncpg.Record) -> int:
     return expect_wait(ahead=row["ahead"], took_seconds=row["seconds"], in_hand=row["in_hand"])
 
 
-def _read_workspace(
-    r: asyncpg.Record, queue_position: int, expected_wait_seconds: int
-) -> WorkspaceView:
+def read_view(r: asyncpg.Record, queue_position: int, expected_wait_seconds: int) -> WorkspaceView:
+    """A row with the columns of `get_workspaces`, and where its job stands in the queue."""
     return WorkspaceView(
         id=r["id"],
         organization_id=r["organization_id"],

@@ -51,7 +51,7 @@ def encode_pools(
         _encode(state, snapshot.paused, claimed, errors, pauses)
         for state in preset_states(snapshot, settings)
         if state.preset.preset_id in visible
-        and (include_inactive or state.preset.is_active or state.members)
+        and (include_inactive or state.preset.is_active or state.members or state.counted)
     ]
 
 

@@ -7,6 +7,7 @@ the loops stop, so that what a call promised is still said.
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from pathlib import Path
 from opentelemetry import metrics
 
 from bus.nats import NatsBus, connect_nats
+from reconciler.core.checks import Check
 from reconciler.core.pools import PoolSettings, concurrency_limit
 from reconciler.loops.bus_check import check_bus
 from reconciler.loops.claims import ClaimBatches
@@ -64,6 +66,7 @@ from reconciler.wiring.settings import ReconcilerSettings
 from reconciler.wiring.sinks import read_sinks
 from svckit.addresses import write_port_file
 from svckit.auth import hash_token
+from svckit.certificate_files import CertificateFiles
 from svckit.log import get_logger
 from svckit.rungroup import RunGroup
 from svckit.server import GrpcServer
@@ -96,15 +99,20 @@ async def serve(settings: ReconcilerSettings, group: RunGroup) -> None:
         open_database(url, pool_max=1, by_key=True) as claim_database,
     ):
         await _prepare(settings, database)
-        bus = await connect_nats(
-            settings.nats_url.get_secret_value(), name="reconciler", access=settings.nats_access()
+        connect = partial(
+            connect_nats,
+            settings.nats_url.get_secret_value(),
+            name="reconciler",
+            access=settings.nats_access(),
         )
+        bus = await connect(hears_itself=False)  # its own hints go to its loops at once
         try:
             watch = partial(group.readiness.watch, clock=SystemClock())
             async with RunGroup(group.stopping, group.readiness) as loops:
                 loops.start("watch-nats", partial(watch, "nats", bus.probe))
                 loops.start("watch-postgres", partial(watch, "postgres", database.probe))
-                await _serve(settings, database, claim_database, cipher, bus, loops)
+                check = partial(check_bus, bus, connect)
+                await _serve(settings, database, claim_database, cipher, bus, check, loops)
         finally:
             await bus.close()
 
@@ -128,6 +136,7 @@ async def _serve(
     claim_database: Database,
     cipher: StateCipher,
     bus: NatsBus,
+    bus_check: Callable[[], Awaitable[Check]],
     loops: RunGroup,
 ) -> None:
     clock, entropy = SystemClock(), SystemEntropy()
@@ -236,7 +245,7 @@ async def _serve(
         missing_seconds=settings.provisioners_missing_seconds,
     )
     outbox = OutboxLoop(
-        Outbox(database), bus, hints.outbox, clock, entropy, raw=settings.claim_events_raw
+        Outbox(database), bus, hints.promises, clock, entropy, raw=settings.claim_events_raw
     )
     provisioner = ProvisionerServicer(
         queue,
@@ -271,8 +280,13 @@ async def _serve(
     gateway = GatewayServicer(Agents(database, cipher, agent_timeout=agent_timeout), hints, clock)
     release = version("warmpool-reconciler")
     system = SystemServicer(
-        database, clock, release, [partial(check_bus, bus), *(loop.check for loop in send_loops)]
+        database,
+        clock,
+        release,
+        [bus_check, *(loop.check for loop in send_loops)],
+        settings.agent_url,
     )
+    certificates = CertificateFiles(settings.certificate_files(), clock)
     views = SystemViews(database)
     instances = InstanceServicer(views, clock)
     self_report = SelfReport(
@@ -282,6 +296,7 @@ async def _serve(
         instance_id=new_id(),
         name=socket.gethostname(),
         version=release,
+        certificates=certificates,
     )
     inboxes = NotificationServicer(database, clock, new_id, targets)
     authorizer = TokenAuthorizer(Identities(database), clock)
@@ -318,6 +333,11 @@ async def _serve(
     loops.start("retention", retention.run)
     loops.start("sealing", sealing.run)
     loops.start("self-report", self_report.run)
+    if settings.certificate_files():
+        loops.start(
+            "certificates",
+            partial(loops.readiness.watch, "certificates", certificates.probe, clock),
+        )
     loops.start("notifications", plan_loop.run)
     for number, send_loop in enumerate(send_loops):
         loops.start(f"sink {number}", send_loop.run)

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from warmpool.common.v1 import authz_pb2 as warmpool_dot_common_dot_v1_dot_authz__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#warmpool/instance/v1/instance.proto\x12\x14warmpool.instance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ewarmpool/common/v1/authz.proto\"\x88\x02\n\x15ReportInstanceRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12+\n\x07sent_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08problems\x18\x05 \x03(\t\x12K\n\x08programs\x18\x06 \x03(\x0b\x32\x39.warmpool.instance.v1.ReportInstanceRequest.ProgramsEntry\x1a/\n\rProgramsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x18\n\x16ReportInstanceResponse2\x94\x01\n\x0fInstanceService\x12\x80\x01\n\x0eReportInstance\x12+.warmpool.instance.v1.ReportInstanceRequest\x1a,.warmpool.instance.v1.ReportInstanceResponse\"\x13\x8a\xe7\x18\x0finstance.reportb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#warmpool/instance/v1/instance.proto\x12\x14warmpool.instance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ewarmpool/common/v1/authz.proto\"\xc1\x02\n\x15ReportInstanceRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12+\n\x07sent_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08problems\x18\x05 \x03(\t\x12K\n\x08programs\x18\x06 \x03(\x0b\x32\x39.warmpool.instance.v1.ReportInstanceRequest.ProgramsEntry\x12\x37\n\x0c\x63\x65rtificates\x18\x07 \x03(\x0b\x32!.warmpool.instance.v1.Certificate\x1a/\n\rProgramsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"{\n\x0b\x43\x65rtificate\x12\x0f\n\x07setting\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\r\n\x05names\x18\x03 \x03(\t\x12+\n\x07\x65nds_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07problem\x18\x05 \x01(\t\"\x18\n\x16ReportInstanceResponse2\x94\x01\n\x0fInstanceService\x12\x80\x01\n\x0eReportInstance\x12+.warmpool.instance.v1.ReportInstanceRequest\x1a,.warmpool.instance.v1.ReportInstanceResponse\"\x13\x8a\xe7\x18\x0finstance.reportb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,11 +38,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INSTANCESERVICE'].methods_by_name['ReportInstance']._loaded_options = None
   _globals['_INSTANCESERVICE'].methods_by_name['ReportInstance']._serialized_options = b'\212\347\030\017instance.report'
   _globals['_REPORTINSTANCEREQUEST']._serialized_start=127
-  _globals['_REPORTINSTANCEREQUEST']._serialized_end=391
-  _globals['_REPORTINSTANCEREQUEST_PROGRAMSENTRY']._serialized_start=344
-  _globals['_REPORTINSTANCEREQUEST_PROGRAMSENTRY']._serialized_end=391
-  _globals['_REPORTINSTANCERESPONSE']._serialized_start=393
-  _globals['_REPORTINSTANCERESPONSE']._serialized_end=417
-  _globals['_INSTANCESERVICE']._serialized_start=420
-  _globals['_INSTANCESERVICE']._serialized_end=568
+  _globals['_REPORTINSTANCEREQUEST']._serialized_end=448
+  _globals['_REPORTINSTANCEREQUEST_PROGRAMSENTRY']._serialized_start=401
+  _globals['_REPORTINSTANCEREQUEST_PROGRAMSENTRY']._serialized_end=448
+  _globals['_CERTIFICATE']._serialized_start=450
+  _globals['_CERTIFICATE']._serialized_end=573
+  _globals['_REPORTINSTANCERESPONSE']._serialized_start=575
+  _globals['_REPORTINSTANCERESPONSE']._serialized_end=599
+  _globals['_INSTANCESERVICE']._serialized_start=602
+  _globals['_INSTANCESERVICE']._serialized_end=750
 # @@protoc_insertion_point(module_scope)

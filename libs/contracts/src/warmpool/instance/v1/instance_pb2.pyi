@@ -51,6 +51,7 @@ class ReportInstanceRequest(_message.Message):
     SENT_AT_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
     PROGRAMS_FIELD_NUMBER: _builtins.int
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """Id of this run of it, made by itself."""
     name: _builtins.str
@@ -69,6 +70,10 @@ class ReportInstanceRequest(_message.Message):
     def programs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Programs it runs, by name, with their version; empty if there is none although it should run it."""
 
+    @_builtins.property
+    def certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Certificate]:
+        """The certificates it was given, at most 20."""
+
     def __init__(
         self,
         *,
@@ -78,14 +83,57 @@ class ReportInstanceRequest(_message.Message):
         sent_at: _timestamp_pb2.Timestamp | None = ...,
         problems: _abc.Iterable[_builtins.str] | None = ...,
         programs: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        certificates: _abc.Iterable[Global___Certificate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sent_at", b"sent_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "name", b"name", "problems", b"problems", "programs", b"programs", "sent_at", b"sent_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "instance_id", b"instance_id", "name", b"name", "problems", b"problems", "programs", b"programs", "sent_at", b"sent_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportInstanceRequest: _TypeAlias = ReportInstanceRequest  # noqa: Y015
+
+@_typing.final
+class Certificate(_message.Message):
+    """One file with certificates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTING_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    ENDS_AT_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    setting: _builtins.str
+    """The setting that names it."""
+    issuer: _builtins.str
+    """Who signed it."""
+    problem: _builtins.str
+    """What makes it unfit for use, in a sentence; then the rest may be missing."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whom it is for: host names, addresses, URIs; at most 20."""
+
+    @_builtins.property
+    def ends_at(self) -> _timestamp_pb2.Timestamp:
+        """Until when it is good."""
+
+    def __init__(
+        self,
+        *,
+        setting: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        ends_at: _timestamp_pb2.Timestamp | None = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at", "issuer", b"issuer", "names", b"names", "problem", b"problem", "setting", b"setting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Certificate: _TypeAlias = Certificate  # noqa: Y015
 
 @_typing.final
 class ReportInstanceResponse(_message.Message):

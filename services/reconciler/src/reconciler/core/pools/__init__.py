@@ -24,10 +24,11 @@ from reconciler.core.pools.plan import (
     plan,
     preset_states,
 )
-from reconciler.core.pools.resting import MemberTotals, is_resting
+from reconciler.core.pools.resting import MemberTotals, count_nameable, is_resting
 from reconciler.core.pools.settings import PoolSettings, concurrency_limit
 from reconciler.core.pools.snapshot import (
     BuildHistory,
+    CountedMembers,
     Loss,
     MemberRow,
     PoolHealth,
@@ -50,6 +51,7 @@ __all__ = [
     "BuildHistory",
     "CancelPendingCreations",
     "ClaimStep",
+    "CountedMembers",
     "CreatePrebuild",
     "DeletePrebuild",
     "DeleteReason",
@@ -74,6 +76,7 @@ __all__ = [
     "Transition",
     "can_skip_reconciliation",
     "concurrency_limit",
+    "count_nameable",
     "count_pool",
     "count_waves",
     "describe_hard_limit",

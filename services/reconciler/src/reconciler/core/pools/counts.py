@@ -32,14 +32,15 @@ class PoolCounts:
 
 def count_pool(state: PresetState) -> PoolCounts:
     """Counts one preset's members."""
-    if not state.members:
+    if not (state.members or state.counted):
         return PoolCounts(desired=state.desired)
     census = state.census
-    expired = sum(1 for member, _ in census.lapsed if member.started_at is not None)
+    lapsed = sum(1 for member, _ in census.lapsed if member.started_at is not None)
+    expired = lapsed + census.lapsed_counted
     return PoolCounts(
         desired=state.desired,
         running=census.running_count + len(census.never_ready) + len(census.lost) + expired,
-        eligible=len(census.ready),
+        eligible=census.ready_count,
         starting=len(census.pending)
         + len(census.pending_lapsed)
         + len(census.building)
@@ -47,6 +48,6 @@ def count_pool(state: PresetState) -> PoolCounts:
         stopping=len(census.stopping),
         deleting=len(census.deleting) + len(census.delete_failed),
         delete_failed=len(census.delete_failed),
-        failed=len(census.failed) + len(census.halted) + len(census.lapsed) - expired,
+        failed=len(census.failed) + len(census.halted) + len(census.lapsed) - lapsed,
         expired=expired,
     )

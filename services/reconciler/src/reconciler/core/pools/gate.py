@@ -65,6 +65,8 @@ def _find_probe_gate(state: PresetState, resumed_at: datetime) -> Gate:
         for member in state.members
     ):
         return Gate.CLOSED
+    if any(group.newest_created_at >= resumed_at for group in state.counted):
+        return Gate.CLOSED
     return Gate.PROBE
 
 

@@ -30,6 +30,7 @@ from reconciler.core.pools.counts import PoolCounts, count_pool
 from reconciler.core.pools.settings import PoolSettings
 from reconciler.core.pools.snapshot import (
     BuildHistory,
+    CountedMembers,
     MemberRow,
     PoolSnapshot,
     PresetRow,
@@ -146,6 +147,9 @@ def preset_states(snapshot: PoolSnapshot, settings: PoolSettings) -> Iterator[Pr
     members: defaultdict[UUID | None, list[MemberRow]] = defaultdict(list)
     for member in snapshot.members:
         members[member.preset_id].append(member)
+    counted: defaultdict[UUID | None, list[CountedMembers]] = defaultdict(list)
+    for group in snapshot.counted:
+        counted[group.oldest.preset_id].append(group)
     histories = {history.preset_id: history for history in snapshot.histories}
     for preset in snapshot.presets:
         preset_id = preset.preset_id
@@ -156,6 +160,7 @@ def preset_states(snapshot: PoolSnapshot, settings: PoolSettings) -> Iterator[Pr
             now=snapshot.taken_at,
             settings=settings,
             hearing_since=snapshot.hearing_since,
+            counted=tuple(counted.get(preset_id, ())),
         )
 
 
@@ -164,7 +169,7 @@ def can_skip_reconciliation(state: PresetState) -> bool:
 
     Most presets of an old installation are like that, one for every version ever pushed.
     """
-    return not (state.preset.is_active or state.members or state.backoff_until)
+    return not (state.preset.is_active or state.members or state.counted or state.backoff_until)
 
 
 _IN_FLIGHT = frozenset({JobStatus.PENDING, JobStatus.RUNNING, JobStatus.CANCELING})
@@ -206,7 +211,7 @@ def _close(
         counts=count_pool(state),
         actions=tuple(actions),
         withheld_creations=wished - (0 if creation is None else creation.count),
-        withheld_deletions=len(draft) - len(kept),
+        withheld_deletions=len(draft) - len(kept) + state.unnamed_deletion_count,
         backoff_until=state.backoff_until,
         schedule_error=state.schedule_error,
     )

@@ -1,7 +1,8 @@
-"""Pools that need no look, told by three numbers each.
+"""Pools that need no look, told by three numbers each, and how close a look the others need.
 
 An installation's many pools are at their desired size most of the time. For those the database
-counts, so that their members never travel; only the rest are read row by row.
+counts, so that their members never travel. Of the others are read row by row: members that are not
+ready, and of those that are as many as a plan may name; the rest of these are counted.
 
 Promise: a pool that is said to rest is one for which a plan of all its rows would have no action.
 The reverse need not hold: what is odd in any way is looked at.
@@ -16,7 +17,7 @@ from uuid import UUID
 from reconciler.core.pools.snapshot import BuildHistory, PoolHealth, PresetRow
 from reconciler.core.pools.state import find_desired
 
-__all__ = ["MemberTotals", "is_resting"]
+__all__ = ["MemberTotals", "count_nameable", "is_resting"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,3 +58,14 @@ def is_resting(
         if preset.ttl_seconds and oldest and (now - oldest).total_seconds() > preset.ttl_seconds:
             return False
     return total == find_desired(preset, now)
+
+
+def count_nameable(
+    preset: PresetRow, totals: MemberTotals | None, now: datetime, deletions_max: int
+) -> int:
+    """How many ready members nothing is to be said against a plan may name: those that are more
+    than desired, if all the others are there as well. A plan of at most `deletions_max` deletions
+    names the oldest of them, so these are all it must know one by one.
+    """
+    total = 0 if totals is None else totals.total
+    return min(deletions_max, max(0, total - find_desired(preset, now)))

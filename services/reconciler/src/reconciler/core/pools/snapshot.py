@@ -2,7 +2,8 @@
 
 Promises: immutable, and complete. Every preset that asks for a pool or still has a member is here,
 and every workspace that the system user owns and that is not deleted, whatever its builds did; for
-a pool at rest, its number stands for its members. A
+a pool at rest, its number stands for its members, and for ready members that are alike and that no
+plan could name, theirs. A
 workspace that has been claimed is not the system user's any more, so it can never appear, and so
 no plan can touch it. `taken_at` is the only "now" a plan knows.
 """
@@ -18,6 +19,7 @@ from reconciler.core.jobs import JobStatus
 
 __all__ = [
     "BuildHistory",
+    "CountedMembers",
     "Loss",
     "MemberRow",
     "PoolHealth",
@@ -61,7 +63,7 @@ class PresetRow:
     `is_version_active` says that the version is its template's active one; `is_template_retired`
     that the template is deleted or deprecated. `stop_reason` says why `health` is what it is,
     `resumed_at` is the last time somebody lifted a hard limit, `last_invalidated_at` the last time
-    somebody asked for new members.
+    somebody asked for new members. `members_made` is how many the pool ever made.
     """
 
     preset_id: UUID
@@ -83,6 +85,7 @@ class PresetRow:
     stop_reason: str = ""
     paused: bool = False
     last_invalidated_at: datetime | None = None
+    members_made: int = 0
 
     @property
     def is_active(self) -> bool:
@@ -117,6 +120,18 @@ class MemberRow:
     is_invalidated: bool = False
     delete_failure_count: int = 0
     delete_failed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedMembers:
+    """Ready members of a preset that are alike: of one version, and the same is to be said against
+    them, or nothing. There are `count` of them, `oldest` included. Others that are like them and
+    older are among the members, as many as a plan may name.
+    """
+
+    oldest: MemberRow
+    count: int
+    newest_created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +188,7 @@ class RestingPool:
 class PoolSnapshot:
     """Every pool at one moment, read in one transaction. `paused` is the global switch.
 
-    A preset is in `presets`, with its members in `members`, or in `resting`.
+    A preset is in `presets`, with its members in `members` and `counted`, or in `resting`.
     `hearing_since` is since when gateways have reported without a gap up to now, None if they do
     not: what agents do during a silence is not known. `foreign_organization_ids` are those that
     keep pools and of which the system user is no member.
@@ -182,6 +197,7 @@ class PoolSnapshot:
     taken_at: datetime
     presets: tuple[PresetRow, ...]
     members: tuple[MemberRow, ...]
+    counted: tuple[CountedMembers, ...] = ()
     histories: tuple[BuildHistory, ...] = ()
     resting: tuple[RestingPool, ...] = ()
     paused: bool = False

@@ -1,8 +1,7 @@
-"""One preset's part of a snapshot, and the census of its members.
+"""One preset's part of a snapshot, and what follows from it.
 
-Promises: a state is cheap to make, so that a preset with nothing to do costs next to nothing; the
-census is taken once, when the first decision asks for it. In the census every member that is not
-gone is in exactly one group.
+Promise: a state is cheap to make, so that a preset with nothing to do costs next to nothing; the
+census is taken once, when the first decision asks for it.
 """
 
 from __future__ import annotations
@@ -11,21 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Final
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from reconciler.core.pools.actions import DeleteReason
+from reconciler.core.pools.census import Census, take_census
 from reconciler.core.pools.losses import count_waves
 from reconciler.core.pools.settings import PoolSettings
-from reconciler.core.pools.snapshot import BuildHistory, Loss, MemberRow, PresetRow, ScheduleRow
-from reconciler.core.pools.standing import (
-    Standing,
-    find_lapse,
-    find_standing,
-    is_never_ready,
-    is_proven,
-    lost_after,
+from reconciler.core.pools.snapshot import (
+    BuildHistory,
+    CountedMembers,
+    Loss,
+    MemberRow,
+    PresetRow,
+    ScheduleRow,
 )
+from reconciler.core.pools.standing import is_proven
 from reconciler.core.schedules.errors import ScheduleInvalid
 from reconciler.core.schedules.schedule import (
     Schedule,
@@ -35,56 +33,20 @@ from reconciler.core.schedules.schedule import (
 )
 
 __all__ = [
-    "Census",
     "PresetState",
     "Timetable",
     "find_desired",
     "read_timetable",
-    "take_census",
 ]
 
 _TIMETABLES_MAX: Final = 16_384  # sets of schedules, a kilobyte or so each
 
 
 @dataclass(frozen=True, kw_only=True)
-class Census:
-    """The members of one preset by what can be done with them, oldest first in each group.
-
-    Supply is what counts against the desired size: pending, building, ready and unready. At most
-    half of the pool, but at least one, is given up as `lost` at any time: what takes more than
-    that away at once may give it back. The others wait among the unready until replacements are
-    ready, so they stay where no replacement may be made.
-    """
-
-    pending: tuple[MemberRow, ...]
-    pending_lapsed: tuple[MemberRow, ...]
-    building: tuple[MemberRow, ...]
-    building_lapsed: tuple[MemberRow, ...]
-    stopping: tuple[MemberRow, ...]
-    ready: tuple[MemberRow, ...]
-    unready: tuple[MemberRow, ...]
-    never_ready: tuple[MemberRow, ...]
-    lost: tuple[MemberRow, ...]
-    lapsed: tuple[tuple[MemberRow, DeleteReason], ...]
-    failed: tuple[MemberRow, ...]
-    halted: tuple[MemberRow, ...]
-    deleting: tuple[MemberRow, ...]
-    delete_failed: tuple[MemberRow, ...]
-
-    @property
-    def running_count(self) -> int:
-        """How many are started and may be kept."""
-        return len(self.ready) + len(self.unready)
-
-    @property
-    def supply_count(self) -> int:
-        """How many are there or on their way, and may be kept."""
-        return len(self.pending) + len(self.building) + self.running_count
-
-
-@dataclass(frozen=True, kw_only=True)
 class PresetState:
-    """A preset, its members in any order, and how its creations went."""
+    """A preset, its members in any order, those that were only counted, and how its creations
+    went.
+    """
 
     preset: PresetRow
     members: tuple[MemberRow, ...]
@@ -92,11 +54,20 @@ class PresetState:
     now: datetime
     settings: PoolSettings
     hearing_since: datetime | None = None
+    counted: tuple[CountedMembers, ...] = ()
 
     @cached_property
     def census(self) -> Census:
         """The members by what can be done with them."""
-        return take_census(self.members, self.preset, self.now, self.settings, self.hearing_since)
+        return take_census(
+            self.members,
+            self.counted,
+            self.preset,
+            self.desired,
+            self.now,
+            self.settings,
+            self.hearing_since,
+        )
 
     @cached_property
     def desired(self) -> int:
@@ -113,6 +84,20 @@ class PresetState:
     def excess(self) -> int:
         """How many more than desired are there or on their way."""
         return max(0, self.census.supply_count - self.desired)
+
+    @property
+    def surplus(self) -> int:
+        """How many started members are too many. What waits can be cancelled instead; what is being
+        built cannot, but nothing ready is given up for a promise.
+        """
+        started = max(0, self.census.running_count - self.desired)
+        return min(max(0, self.excess - len(self.census.pending)), started)
+
+    @property
+    def unnamed_deletion_count(self) -> int:
+        """How many members are to go that were only counted: they are named in a later pass."""
+        named = len(self.census.unready) + len(self.census.ready)
+        return self.census.lapsed_counted + max(0, self.surplus - named)
 
     @property
     def missing(self) -> int:
@@ -217,97 +202,3 @@ def read_timetable(rows: tuple[ScheduleRow, ...], timezone: str) -> Timetable:
     except ScheduleInvalid as error:
         return Timetable((), None, str(error))
     return Timetable(schedules, zone)
-
-
-def take_census(
-    members: tuple[MemberRow, ...],
-    preset: PresetRow,
-    now: datetime,
-    settings: PoolSettings,
-    hearing_since: datetime | None = None,
-) -> Census:
-    """Puts every member in its group."""
-    pending: list[MemberRow] = []
-    pending_lapsed: list[MemberRow] = []
-    building: list[MemberRow] = []
-    building_lapsed: list[MemberRow] = []
-    stopping: list[MemberRow] = []
-    ready: list[MemberRow] = []
-    unready: list[MemberRow] = []
-    never_ready: list[MemberRow] = []
-    lapsed: list[tuple[MemberRow, DeleteReason]] = []
-    failed: list[MemberRow] = []
-    halted: list[MemberRow] = []
-    deleting: list[MemberRow] = []
-    delete_failed: list[MemberRow] = []
-    for member in sorted(members, key=_age):
-        lapse = find_lapse(member, preset, now)
-        match find_standing(member):
-            case Standing.PENDING:
-                (pending if lapse is None else pending_lapsed).append(member)
-            case Standing.BUILDING:
-                (building if lapse is None else building_lapsed).append(member)
-            case Standing.STOPPING:
-                stopping.append(member)
-            case Standing.DELETING:
-                deleting.append(member)
-            case Standing.DELETE_FAILED:
-                delete_failed.append(member)
-            case Standing.GONE:
-                pass
-            case Standing.READY | Standing.UNREADY | Standing.FAILED if lapse is not None:
-                lapsed.append((member, lapse))
-            case Standing.READY:
-                ready.append(member)
-            case Standing.UNREADY:
-                late = is_never_ready(member, now, settings.never_ready_timeout_seconds)
-                (never_ready if late else unready).append(member)
-            case Standing.FAILED:
-                failed.append(member)
-            case Standing.HALTED:
-                halted.append(member)
-    coming = len(pending) + len(building)
-    desired = find_desired(preset, now)
-    lost = _find_lost(unready, len(ready), coming, desired, now, settings, hearing_since)
-    return Census(
-        pending=tuple(pending),
-        pending_lapsed=tuple(pending_lapsed),
-        building=tuple(building),
-        building_lapsed=tuple(building_lapsed),
-        stopping=tuple(stopping),
-        ready=tuple(ready),
-        unready=tuple(member for member in unready if member not in lost),
-        never_ready=tuple(never_ready),
-        lost=lost,
-        lapsed=tuple(lapsed),
-        failed=tuple(failed),
-        halted=tuple(halted),
-        deleting=tuple(deleting),
-        delete_failed=tuple(delete_failed),
-    )
-
-
-def _find_lost(
-    unready: list[MemberRow],
-    ready_count: int,
-    coming_count: int,
-    desired: int,
-    now: datetime,
-    settings: PoolSettings,
-    hearing_since: datetime | None,
-) -> tuple[MemberRow, ...]:
-    timeout = settings.lost_timeout_seconds
-    lost = tuple(
-        member
-        for member in unready
-        if (after := lost_after(member, hearing_since, timeout)) is not None and now > after
-    )
-    supply_count = ready_count + len(unready) + coming_count
-    coming_count += sum(1 for member in unready if member.first_ready_at is None)
-    missing_count = max(0, desired - supply_count)
-    size = max(desired, supply_count)
-    return lost[: max(0, max(1, size // 2) - coming_count - missing_count)]
-
-
-def _age(member: MemberRow) -> tuple[datetime, UUID]:
-    return member.created_at, member.workspace_id

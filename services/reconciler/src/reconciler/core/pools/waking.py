@@ -14,7 +14,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from reconciler.core.pools.snapshot import PresetRow
-from reconciler.core.pools.standing import lost_after
+from reconciler.core.pools.standing import find_lapse, lost_after
 from reconciler.core.pools.state import PresetState, read_timetable
 from reconciler.core.pools.strategies.undeleted import deletion_due_at
 from reconciler.core.schedules.schedule import desired_size
@@ -61,13 +61,14 @@ def find_expiry(preset: PresetRow, created_at: datetime) -> datetime | None:
 
 
 def _moments(state: PresetState) -> Iterator[datetime]:
-    preset, census, settings = state.preset, state.census, state.settings
-    if changes_at := find_schedule_change(preset, state.now):
+    preset, census, settings, now = state.preset, state.census, state.settings, state.now
+    if changes_at := find_schedule_change(preset, now):
         yield changes_at
     if state.missing and (until := state.backoff_until):
         yield until
     kept = (*census.pending, *census.building, *census.ready, *census.unready, *census.failed)
-    if kept and (expires_at := find_expiry(preset, min(m.created_at for m in kept))):
+    oldest = [*kept, *(g.oldest for g in state.counted if not find_lapse(g.oldest, preset, now))]
+    if oldest and (expires_at := find_expiry(preset, min(m.created_at for m in oldest))):
         yield expires_at
     patience = timedelta(seconds=settings.never_ready_timeout_seconds) + _JUST_AFTER
     for member in census.unready:

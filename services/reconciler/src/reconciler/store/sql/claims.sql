@@ -1,6 +1,6 @@
 -- name: claim_prebuild
 -- Moves the oldest eligible prebuild of a preset to its claimant and queues the claim build, all or nothing. No row: none eligible.
--- The entry in the audit log has the claim's id.
+-- The entry in the audit log has the claim's id. What is returned is the workspace as get_workspaces would read it.
 -- The lock is on the base row; whoever is too late sees it change hands and takes the next. From here on its lifecycle is that of a new
 -- workspace; what is not set is null for a prebuild (prebuild_has_no_lifecycle), and the claim build's end sets the deadlines.
 -- $1 preset, $2 the pool's user, $3 claimant, $4 workspace name, $5 parameters, $6 initiator, $7 request id or null, $8 claim, $9 build,
@@ -29,15 +29,15 @@ WITH chosen AS (
         latest_build_id = $9, latest_build_number = w.latest_build_number + 1, latest_transition = 'start', latest_job_id = $10,
         latest_job_status = 'pending', latest_build_created_at = $12, latest_build_finished_at = NULL
     FROM chosen WHERE w.id = chosen.id
-    RETURNING w.id, w.organization_id, w.template_id, w.preset_id, w.latest_build_number, w.latest_template_version_id,
-              chosen.parameters
+    RETURNING w.id, w.organization_id, w.owner_id, w.name, w.template_id, w.preset_id, w.created_at, w.deleted_at, w.pool_miss,
+              w.latest_build_number, w.latest_template_version_id, w.autostart_schedule, w.autostart_timezone, w.ttl_seconds,
+              w.deadline_at, w.max_deadline_at, w.dormant_at, w.deleting_at, w.last_used_at, w.next_start_at, chosen.parameters
 ), job AS (
     INSERT INTO jobs (id, organization_id, kind, provisioner_type, tags, template_version_id, initiator_id, is_system, traceparent,
                       created_at, pending_since)
     SELECT $10, moved.organization_id, 'workspace_build', t.provisioner_type, t.provisioner_tags, moved.latest_template_version_id,
            $6, false, $14, $12, $12
     FROM moved JOIN templates t ON t.id = moved.template_id
-    RETURNING id, organization_id, provisioner_type
 ), build AS (
     INSERT INTO workspace_builds (id, workspace_id, number, transition, stage, job_id, template_version_id, initiator_id, reason,
                                   parameters, created_at)
@@ -54,7 +54,22 @@ WITH chosen AS (
            split_part($14, '-', 2)
     FROM moved
 )
-SELECT moved.id AS workspace_id, job.organization_id, job.provisioner_type FROM moved, job;
+SELECT m.id, m.organization_id, m.owner_id, u.username AS owner_name, u.is_system, m.name, m.template_id, t.name AS template_name,
+       p.name AS preset_name, m.preset_id, m.created_at, m.deleted_at, m.pool_miss, $9::uuid AS build_id, m.latest_build_number AS number,
+       'start' AS transition, $10::uuid AS job_id, m.latest_template_version_id AS template_version_id, v.name AS version_name,
+       'claim' AS reason, $12::timestamptz AS build_created_at, 'pending' AS job_status, '' AS job_error, m.autostart_schedule,
+       m.autostart_timezone, m.ttl_seconds, m.deadline_at, m.max_deadline_at, m.dormant_at, m.deleting_at, m.last_used_at,
+       CASE WHEN t.is_autostart_allowed THEN m.next_start_at END AS next_start_at, $8::uuid AS claim_id, $11::timestamptz AS requested_at,
+       $12::timestamptz AS claimed_at, NULL::timestamptz AS built_at, NULL::timestamptz AS delivered_at, NULL::timestamptz AS applied_at,
+       '' AS claim_error, t.provisioner_type,
+       (SELECT jsonb_agg(jsonb_build_object('id', a.id, 'name', a.name, 'lifecycle', a.lifecycle, 'last_seen_at', a.last_seen_at,
+               'connected', a.last_seen_at > $13 AND (a.disconnected_at IS NULL OR a.disconnected_at < a.last_seen_at)) ORDER BY a.name)
+        FROM agents a WHERE a.workspace_id = m.id AND a.deleted_at IS NULL) AS agents
+FROM moved m
+JOIN users u ON u.id = m.owner_id
+JOIN templates t ON t.id = m.template_id
+JOIN presets p ON p.id = m.preset_id
+JOIN template_versions v ON v.id = m.latest_template_version_id;
 
 -- name: find_request
 -- Finds what a request has already led to.
@@ -64,8 +79,8 @@ FROM workspaces w WHERE w.owner_id = $1 AND w.request_id = $2;
 
 -- name: claim_prebuilds
 -- Does what claim_prebuild does for many requests at once: the oldest eligible prebuilds of each preset go to its requests in order.
--- One row per request: refused as served or name_taken, given a workspace, or neither when its pool has run out. No two requests
--- may share a claimant and a name, or a claimant and a request id.
+-- One row per request: refused as served or name_taken, given a workspace, or neither when its pool has run out, where the id is null.
+-- No two requests may share a claimant and a name, or a claimant and a request id.
 -- $1 presets, $2 the pool's user, $3 claimants, $4 workspace names, $5 parameters, $6 initiators, $7 request ids or nulls, $8 claims,
 -- $9 builds, $10 jobs, $11 requested at, $12 now, $13 agents seen after, $14 traceparents
 WITH asked AS MATERIALIZED (
@@ -111,15 +126,16 @@ WITH asked AS MATERIALIZED (
         latest_build_id = g.build_id, latest_build_number = w.latest_build_number + 1, latest_transition = 'start',
         latest_job_id = g.job_id, latest_job_status = 'pending', latest_build_created_at = $12, latest_build_finished_at = NULL
     FROM given g WHERE w.id = g.workspace_id
-    RETURNING w.id, w.organization_id, w.template_id, w.preset_id, w.latest_build_number, w.latest_template_version_id, g.number,
-              g.claimant_id, g.name, g.parameters, g.initiator_id, g.claim_id, g.build_id, g.job_id, g.requested_at, g.traceparent, g.built
+    RETURNING w.id, w.organization_id, w.owner_id, w.name, w.template_id, w.preset_id, w.created_at, w.deleted_at, w.pool_miss,
+              w.latest_build_number, w.latest_template_version_id, w.autostart_schedule, w.autostart_timezone, w.ttl_seconds,
+              w.deadline_at, w.max_deadline_at, w.dormant_at, w.deleting_at, w.last_used_at, w.next_start_at, g.number, g.parameters,
+              g.initiator_id, g.claim_id, g.build_id, g.job_id, g.requested_at, g.traceparent, g.built
 ), job AS (
     INSERT INTO jobs (id, organization_id, kind, provisioner_type, tags, template_version_id, initiator_id, is_system, traceparent,
                       created_at, pending_since)
     SELECT m.job_id, m.organization_id, 'workspace_build', t.provisioner_type, t.provisioner_tags, m.latest_template_version_id,
            m.initiator_id, false, m.traceparent, $12, $12
     FROM moved m JOIN templates t ON t.id = m.template_id
-    RETURNING id, provisioner_type
 ), build AS (
     INSERT INTO workspace_builds (id, workspace_id, number, transition, stage, job_id, template_version_id, initiator_id, reason,
                                   parameters, created_at)
@@ -128,14 +144,55 @@ WITH asked AS MATERIALIZED (
     FROM moved m
 ), claim AS (
     INSERT INTO claims (id, workspace_id, preset_id, claimant_id, build_id, requested_at, claimed_at)
-    SELECT m.claim_id, m.id, m.preset_id, m.claimant_id, m.build_id, m.requested_at, $12 FROM moved m
+    SELECT m.claim_id, m.id, m.preset_id, m.owner_id, m.build_id, m.requested_at, $12 FROM moved m
 ), audit AS (
     INSERT INTO audit_log (id, happened_at, actor_id, action, target_kind, target_id, organization_id, details, trace_id)
     SELECT m.claim_id, $12, m.initiator_id, 'workspace.claim', 'workspace', m.id, m.organization_id,
-           jsonb_build_object('name', m.name, 'owner_id', m.claimant_id, 'template_id', m.template_id, 'preset_id', m.preset_id),
+           jsonb_build_object('name', m.name, 'owner_id', m.owner_id, 'template_id', m.template_id, 'preset_id', m.preset_id),
            split_part(m.traceparent, '-', 2)
     FROM moved m
 )
-SELECT asked.refusal, moved.id AS workspace_id, job.provisioner_type
-FROM asked LEFT JOIN moved ON moved.number = asked.number LEFT JOIN job ON job.id = moved.job_id
+SELECT asked.refusal, m.id, m.organization_id, m.owner_id, u.username AS owner_name, u.is_system, m.name, m.template_id,
+       t.name AS template_name, p.name AS preset_name, m.preset_id, m.created_at, m.deleted_at, m.pool_miss, m.build_id,
+       m.latest_build_number AS number, 'start' AS transition, m.job_id, m.latest_template_version_id AS template_version_id, v.name AS version_name,
+       'claim' AS reason, $12::timestamptz AS build_created_at, 'pending' AS job_status, '' AS job_error, m.autostart_schedule,
+       m.autostart_timezone, m.ttl_seconds, m.deadline_at, m.max_deadline_at, m.dormant_at, m.deleting_at, m.last_used_at,
+       CASE WHEN t.is_autostart_allowed THEN m.next_start_at END AS next_start_at, m.claim_id, m.requested_at,
+       $12::timestamptz AS claimed_at, NULL::timestamptz AS built_at, NULL::timestamptz AS delivered_at, NULL::timestamptz AS applied_at,
+       '' AS claim_error, t.provisioner_type,
+       (SELECT jsonb_agg(jsonb_build_object('id', a.id, 'name', a.name, 'lifecycle', a.lifecycle, 'last_seen_at', a.last_seen_at,
+               'connected', a.last_seen_at > $13 AND (a.disconnected_at IS NULL OR a.disconnected_at < a.last_seen_at)) ORDER BY a.name)
+        FROM agents a WHERE a.workspace_id = m.id AND a.deleted_at IS NULL) AS agents
+FROM asked LEFT JOIN moved m ON m.number = asked.number
+LEFT JOIN users u ON u.id = m.owner_id
+LEFT JOIN templates t ON t.id = m.template_id
+LEFT JOIN presets p ON p.id = m.preset_id
+LEFT JOIN template_versions v ON v.id = m.latest_template_version_id
 ORDER BY asked.number;
+
+-- name: load_outlooks
+-- What stands before the next job a person asks of each template: in the queue of its organization, and of that before the same workers,
+-- which are those of its organization, type and tags; how long jobs of these took lately, by the newest thousand of the type; and how many
+-- of them run now. As queue_positions counts, but for a job that is still to come.
+-- $1 templates
+SELECT t.id, waiting.position, waiting.ahead, lately.seconds, (
+    SELECT count(*) FROM jobs h
+    WHERE h.status IN ('running', 'canceling') AND h.provisioner_type = t.provisioner_type AND h.organization_id = t.organization_id
+      AND h.tags = t.provisioner_tags
+) AS in_hand
+FROM templates t, LATERAL (
+    SELECT count(*) AS position, count(*) FILTER (WHERE j.provisioner_type = t.provisioner_type AND j.tags = t.provisioner_tags) AS ahead
+    FROM jobs j
+    WHERE j.status = 'pending' AND NOT j.is_system AND j.kind <> 'template_version_dry_run' AND j.organization_id = t.organization_id
+) waiting, LATERAL (
+    SELECT avg(extract(epoch FROM ended.finished_at - ended.started_at))::float8 AS seconds FROM (
+        SELECT recent.finished_at, recent.started_at FROM (
+            SELECT organization_id, tags, finished_at, started_at FROM jobs e
+            WHERE e.provisioner_type = t.provisioner_type AND e.finished_at IS NOT NULL AND e.started_at IS NOT NULL
+            ORDER BY e.finished_at DESC LIMIT 1000
+        ) recent
+        WHERE recent.organization_id = t.organization_id AND recent.tags = t.provisioner_tags
+        ORDER BY recent.finished_at DESC LIMIT 50
+    ) ended
+) lately
+WHERE t.id = ANY ($1::uuid[]);

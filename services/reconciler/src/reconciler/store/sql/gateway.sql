@@ -14,6 +14,8 @@ ORDER BY asked.position;
 
 -- name: record_reinits
 -- Notes steps of claims at agents, each the first time it happens. No row for one whose claim is not its agent's or not yet built.
+-- An only agent's steps are its claim's. Where there are others, whose steps may be noted by somebody else at this moment, close_claims
+-- has to look once these are committed.
 -- $1 token hashes, $2 claims, $3 steps: delivered, applying, applied or failed, $4 errors, $5 now
 WITH said AS (
     SELECT s.position, c.id AS claim_id, a.id AS agent_id, s.step, s.error
@@ -32,11 +34,29 @@ WITH said AS (
         applied_at = coalesce(d.applied_at, excluded.applied_at),
         failed_at = coalesce(d.failed_at, excluded.failed_at),
         error = CASE WHEN d.error = '' THEN excluded.error ELSE d.error END
+    RETURNING claim_id, agent_id, delivered_at, applied_at, error
+), lone AS (
+    SELECT noted.* FROM noted
+    WHERE (SELECT array_agg(a.id) FROM claims c
+           JOIN agents a ON a.workspace_id = c.workspace_id AND a.deleted_at IS NULL AND a.created_at <= c.built_at
+           WHERE c.id = noted.claim_id) = ARRAY[noted.agent_id]
+), closed AS (
+    UPDATE claims SET
+        delivered_at = coalesce(claims.delivered_at, lone.delivered_at),
+        applied_at = coalesce(claims.applied_at, lone.applied_at),
+        error = CASE WHEN claims.error = '' THEN lone.error ELSE claims.error END
+    FROM lone
+    WHERE claims.id = lone.claim_id
+      AND (claims.delivered_at IS NULL OR (claims.applied_at IS NULL AND lone.applied_at IS NOT NULL)
+           OR (claims.error = '' AND lone.error <> ''))
+    RETURNING claims.id, claims.workspace_id, claims.claimed_at, claims.applied_at
 )
-SELECT position, claim_id FROM said ORDER BY position;
+SELECT said.position, said.claim_id, lone.claim_id IS NULL AS has_others, closed.workspace_id, closed.claimed_at, closed.applied_at
+FROM said LEFT JOIN lone ON lone.claim_id = said.claim_id LEFT JOIN closed ON closed.id = said.claim_id
+ORDER BY said.position;
 
 -- name: lock_claims
--- Makes whoever notes steps of the same claims wait, so that the last one sees the steps of all: a statement of its own, and before theirs.
+-- Holds claims of several agents, in one order for all gateways.
 -- $1 claims
 SELECT id FROM claims WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
 

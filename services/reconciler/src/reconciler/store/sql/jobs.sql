@@ -1,36 +1,46 @@
--- name: acquire_job
--- Takes the next job a worker may run, with all that it must know of the build it runs, or rehearses the claim of: people before the
--- pool, then builds and imports before dry runs, then the oldest. The attempt it opens is the fence. A worker whose key was revoked while its stream was open gets none.
--- $1 worker, $2 provisioner types, $3 the worker's tags, $4 organization or null for any, $5 now, $6 the worker's key
+-- name: acquire_jobs
+-- Takes the next jobs a worker may run, with all that it must know of the builds it runs, or rehearses the claims of: people before the
+-- pool, then builds and imports before dry runs, then the oldest. The attempts it opens are the fence. A worker whose key was revoked while its stream was open gets none.
+-- Says, too, how many others are there for the same worker: if there are none, nobody has to look before one is posted.
+-- $1 worker, $2 provisioner types, $3 the worker's tags, $4 organization or null for any, $5 now, $6 the worker's key, $7 how many at most,
+-- $8 how many others are counted at most
 WITH next AS (
     SELECT id FROM jobs
     WHERE status = 'pending' AND provisioner_type = ANY ($2::text[]) AND tags <@ $3::jsonb
       AND ($4::uuid IS NULL OR organization_id = $4)
       AND EXISTS (SELECT FROM service_keys WHERE service_keys.id = $6 AND revoked_at IS NULL)
     ORDER BY is_system, kind = 'template_version_dry_run', created_at, id
-    LIMIT 1 FOR UPDATE SKIP LOCKED
+    LIMIT $7 FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE jobs SET status = 'running', attempt = attempt + 1, worker_id = $1, started_at = $5, heartbeat_at = NULL
     FROM next WHERE jobs.id = next.id
     RETURNING jobs.*
 ), shown AS (
     UPDATE workspaces SET latest_job_status = 'running' FROM taken WHERE latest_job_id = taken.id
-    RETURNING workspaces.id
+    RETURNING workspaces.id, workspaces.latest_job_id
+), others AS (
+    SELECT FROM jobs
+    WHERE status = 'pending' AND provisioner_type = ANY ($2::text[]) AND tags <@ $3::jsonb
+      AND ($4::uuid IS NULL OR organization_id = $4) AND NOT EXISTS (SELECT FROM taken WHERE taken.id = jobs.id)
+    LIMIT $8
 )
 SELECT taken.id, taken.attempt, taken.kind, taken.provisioner_type, taken.traceparent, taken.template_version_id, taken.parameters,
-       v.archive_sha256, v.name AS version_name, t.name AS template_name, (SELECT id FROM shown) AS workspace_id,
+       v.archive_sha256, v.name AS version_name, t.name AS template_name, shown.id AS workspace_id,
        taken.rehearsed_build_id, b.id AS build_id, b.transition, b.stage, b.parameters AS build_parameters,
        w.id AS build_workspace_id, w.name AS workspace_name, u.id AS owner_id, u.username, u.full_name, u.email,
        w.template_id, o.name AS organization_name,
        (SELECT p.parameters FROM workspace_builds p WHERE p.workspace_id = w.id AND p.number < b.number ORDER BY p.number DESC LIMIT 1)
-           AS previous_parameters
+           AS previous_parameters,
+       (SELECT count(*) FROM others) AS others
 FROM taken
 JOIN template_versions v ON v.id = taken.template_version_id
 JOIN templates t ON t.id = v.template_id
+LEFT JOIN shown ON shown.latest_job_id = taken.id
 LEFT JOIN workspace_builds b ON b.id = coalesce(taken.rehearsed_build_id, (SELECT id FROM workspace_builds WHERE job_id = taken.id))
 LEFT JOIN workspaces w ON w.id = b.workspace_id
 LEFT JOIN users u ON u.id = w.owner_id
-LEFT JOIN organizations o ON o.id = w.organization_id;
+LEFT JOIN organizations o ON o.id = w.organization_id
+ORDER BY taken.is_system, taken.kind = 'template_version_dry_run', taken.created_at, taken.id;
 
 -- name: renew_job
 -- A sign of life of the live attempt; no row if it is superseded or over.
@@ -52,16 +62,14 @@ WHERE id = $1 AND attempt = $2 AND ($3::uuid IS NULL OR organization_id = $3) AN
 FOR UPDATE;
 
 -- name: insert_log_lines
--- Stores lines; one that was sent twice is stored once.
--- $1 job, $2 attempt, $3 sequences, $4 times, $5 levels, $6 stages, $7 texts
+-- Stores lines and counts what the job has written; a line that was sent twice is stored once.
+-- $1 job, $2 attempt, $3 sequences, $4 times, $5 levels, $6 stages, $7 texts, $8 bytes
+WITH counted AS (
+    UPDATE jobs SET log_bytes = log_bytes + $8 WHERE id = $1
+)
 INSERT INTO job_logs (job_id, attempt, sequence, written_at, level, stage, text)
 SELECT $1, $2, line.* FROM unnest($3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::text[]) AS line
 ON CONFLICT ON CONSTRAINT job_log_line_is_stored_once DO NOTHING;
-
--- name: add_log_bytes
--- Counts what a job has written.
--- $1 job, $2 bytes
-UPDATE jobs SET log_bytes = log_bytes + $2 WHERE id = $1;
 
 -- name: list_log_lines
 -- Reads a page of a job's log.

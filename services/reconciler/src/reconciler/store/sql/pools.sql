@@ -2,6 +2,7 @@
 -- Every preset that keeps a pool and could need work: of active versions, or with members left.
 -- $1 the pool's user, $2 only these presets or null, $3 only of templates of this name or null
 SELECT p.id, p.name, p.instances, p.ttl_seconds, p.timezone, p.schedules::text AS schedules, p.health, p.resumed_at, p.stop_reason,
+       p.members_made,
        v.id AS version_id, v.name AS version_name, t.id AS template_id, t.name AS template_name, t.organization_id,
        o.name AS organization_name, t.deleted_at IS NOT NULL AS template_deleted,
        coalesce(t.active_version_id = v.id, false) AS is_active,
@@ -16,36 +17,80 @@ WHERE p.instances IS NOT NULL AND ($2::uuid[] IS NULL OR p.id = ANY ($2)) AND ($
 ORDER BY o.name COLLATE "C", t.name COLLATE "C", p.name COLLATE "C", v.created_at;
 
 -- name: load_totals
--- How many members each preset has, and of how many nothing can be said against: started, of the preset's version, ready, connected.
+-- How many members each preset has, how many of them are started, and against how many nothing can be said: started, of the preset's
+-- version, ready, connected; and when the oldest of all and the newest of these were created.
 -- $1 the pool's user, $2 agents seen after this are connected
-SELECT w.preset_id, count(*) AS total, min(w.created_at) AS oldest_created_at,
-       count(*) FILTER (
-           WHERE a.is_ready AND w.latest_transition = 'start' AND w.latest_job_status = 'succeeded' AND w.invalidated_at IS NULL
-             AND w.latest_template_version_id = p.template_version_id) AS plain
-FROM workspaces w
-LEFT JOIN presets p ON p.id = w.preset_id
-LEFT JOIN (
-    SELECT g.workspace_id, bool_and(g.lifecycle = 'ready' AND g.last_seen_at IS NOT NULL AND g.last_seen_at > $2
-                                    AND (g.disconnected_at IS NULL OR g.disconnected_at < g.last_seen_at)) AS is_ready
-    FROM agents g JOIN workspaces m ON m.id = g.workspace_id
-    WHERE g.deleted_at IS NULL AND m.owner_id = $1 AND m.born_in_pool AND m.deleted_at IS NULL
-    GROUP BY g.workspace_id
-) a ON a.workspace_id = w.id
-WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
-GROUP BY w.preset_id;
+SELECT m.preset_id, count(*) AS total, min(m.created_at) AS oldest_created_at, count(*) FILTER (WHERE m.is_started) AS started,
+       count(*) FILTER (WHERE m.is_plain) AS plain, max(m.created_at) FILTER (WHERE m.is_plain) AS newest_plain_at
+FROM (
+    SELECT w.preset_id, w.created_at, w.latest_transition = 'start' AND w.latest_job_status = 'succeeded' AS is_started,
+           a.is_ready AND w.latest_transition = 'start' AND w.latest_job_status = 'succeeded' AND w.invalidated_at IS NULL
+           AND w.latest_template_version_id = p.template_version_id AS is_plain
+    FROM workspaces w
+    LEFT JOIN presets p ON p.id = w.preset_id
+    LEFT JOIN (
+        SELECT g.workspace_id, bool_and(g.lifecycle = 'ready' AND g.last_seen_at IS NOT NULL AND g.last_seen_at > $2
+                                        AND (g.disconnected_at IS NULL OR g.disconnected_at < g.last_seen_at)) AS is_ready
+        FROM agents g JOIN workspaces m ON m.id = g.workspace_id
+        WHERE g.deleted_at IS NULL AND m.owner_id = $1 AND m.born_in_pool AND m.deleted_at IS NULL
+        GROUP BY g.workspace_id
+    ) a ON a.workspace_id = w.id
+    WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
+) m
+GROUP BY m.preset_id;
 
 -- name: load_members
--- The prebuilds of some presets, with their latest builds and what their agents say.
--- $1 the pool's user, $2 agents seen after this are connected, $3 presets, null for all; those without a preset are always included
+-- The prebuilds of some presets, with their latest builds and what their agents say. Of ready ones that are alike (of one preset and
+-- version, and the same may be said against them) only the oldest, as many as a plan may name, and one more, which stands for the others:
+-- `alike` is how many these are, itself included, and `newest_at` when the newest of them was created.
+-- $1 the pool's user, $2 agents seen after this are connected, $3 presets, null for all; those without a preset are always included,
+-- $4 for each of these how many ready ones to read of those that may stay, null for all, $5 how many of those that may not, $6 now,
+-- $7 for each preset whose started members are all ready and alike how many these are, $8 when the newest of them was created: then
+-- neither they nor their agents are looked through
+WITH wanted AS (
+    SELECT * FROM unnest($3::uuid[], $4::integer[], $7::bigint[], $8::timestamptz[]) AS asked(preset_id, reads, ready, newest_at)
+), found AS (
+    SELECT w.id, w.preset_id, w.latest_template_version_id, w.created_at, wanted.reads,
+           CASE WHEN w.latest_transition <> 'start' OR w.latest_job_status <> 'succeeded' OR a.is_ready IS NOT TRUE THEN NULL
+                WHEN w.invalidated_at IS NOT NULL THEN 1
+                WHEN w.latest_template_version_id <> p.template_version_id THEN 2
+                WHEN p.ttl_seconds > 0 AND $6::timestamptz - w.created_at > make_interval(secs => p.ttl_seconds) THEN 3
+                ELSE 0 END AS said
+    FROM workspaces w
+    LEFT JOIN presets p ON p.id = w.preset_id
+    LEFT JOIN wanted ON wanted.preset_id = w.preset_id
+    LEFT JOIN LATERAL (
+        SELECT bool_and(lifecycle = 'ready' AND last_seen_at IS NOT NULL AND last_seen_at > $2
+                        AND (disconnected_at IS NULL OR disconnected_at < last_seen_at)) AS is_ready
+        FROM agents WHERE workspace_id = w.id AND deleted_at IS NULL
+    ) a ON true
+    WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
+      AND ($3::uuid[] IS NULL OR w.preset_id = ANY ($3) OR w.preset_id IS NULL)
+      AND (wanted.ready IS NULL OR w.latest_transition <> 'start' OR w.latest_job_status <> 'succeeded')
+), ranked AS (
+    SELECT id, said IS NOT NULL AS is_ready, CASE WHEN said = 0 THEN reads WHEN said IS NOT NULL AND reads IS NOT NULL THEN $5 END AS reads,
+           row_number() OVER (kind ORDER BY created_at, id) AS place, count(*) OVER kind AS members, max(created_at) OVER kind AS newest_at
+    FROM found WINDOW kind AS (PARTITION BY preset_id, latest_template_version_id, said)
+    UNION ALL
+    SELECT o.id, true, wanted.reads, row_number() OVER (PARTITION BY wanted.preset_id ORDER BY o.created_at, o.id), wanted.ready,
+           wanted.newest_at
+    FROM wanted CROSS JOIN LATERAL (
+        SELECT id, created_at FROM workspaces
+        WHERE owner_id = $1 AND preset_id = wanted.preset_id AND born_in_pool AND deleted_at IS NULL
+          AND latest_transition = 'start' AND latest_job_status = 'succeeded'
+        ORDER BY created_at, id LIMIT wanted.reads + 1
+    ) o
+    WHERE wanted.ready IS NOT NULL
+)
 SELECT w.id, w.preset_id, w.latest_template_version_id, w.created_at, w.invalidated_at, w.latest_transition, w.latest_job_status,
-       w.latest_build_number, w.latest_build_finished_at, coalesce(a.is_ready, false) AS is_ready, a.ready_at, a.unready_since,
+       w.latest_build_number, w.latest_build_finished_at, m.is_ready, a.ready_at, a.unready_since,
        coalesce(d.failures, 0) AS delete_failures, d.failed_at AS delete_failed_at,
-       w.latest_job_status = 'pending' AND EXISTS (SELECT FROM jobs WHERE id = w.latest_job_id AND attempt > 0) AS was_picked_up
-FROM workspaces w
+       w.latest_job_status = 'pending' AND EXISTS (SELECT FROM jobs WHERE id = w.latest_job_id AND attempt > 0) AS was_picked_up,
+       CASE WHEN m.place > m.reads THEN m.members - m.reads END AS alike, m.newest_at
+FROM ranked m
+JOIN workspaces w ON w.id = m.id
 LEFT JOIN LATERAL (
-    SELECT bool_and(lifecycle = 'ready' AND last_seen_at IS NOT NULL AND last_seen_at > $2
-                    AND (disconnected_at IS NULL OR disconnected_at < last_seen_at)) AS is_ready,
-           CASE WHEN bool_and(first_ready_at IS NOT NULL) THEN max(first_ready_at) END AS ready_at,
+    SELECT CASE WHEN bool_and(first_ready_at IS NOT NULL) THEN max(first_ready_at) END AS ready_at,
            min(least(CASE WHEN lifecycle <> 'ready' THEN greatest(lifecycle_changed_at, first_ready_at) END,
                      CASE WHEN disconnected_at >= last_seen_at THEN disconnected_at WHEN last_seen_at <= $2 THEN last_seen_at END)) AS unready_since
     FROM agents WHERE workspace_id = w.id AND deleted_at IS NULL
@@ -55,8 +100,7 @@ LEFT JOIN LATERAL (
     FROM workspace_builds b JOIN jobs j ON j.id = b.job_id
     WHERE w.latest_transition = 'delete' AND b.workspace_id = w.id AND b.transition = 'delete' AND j.status IN ('failed', 'canceled')
 ) d ON true
-WHERE w.owner_id = $1 AND w.born_in_pool AND w.deleted_at IS NULL
-  AND ($3::uuid[] IS NULL OR w.preset_id = ANY ($3) OR w.preset_id IS NULL)
+WHERE m.reads IS NULL OR m.place <= m.reads + 1
 ORDER BY w.preset_id, w.created_at, w.id;
 
 -- name: load_circumstances
@@ -242,7 +286,7 @@ WHERE id = $1 AND health <> $2 AND health <> 'validation_failed' RETURNING id;
 -- name: check_creatable
 -- Holds a preset while a prebuild of it is made, one maker at a time; no row if its version is no longer active or its pool has stopped.
 -- $1 preset
-SELECT p.id, p.parameters, v.id AS version_id, v.parameters AS version_parameters, t.id AS template_id, t.organization_id
+SELECT p.id, p.parameters, p.members_made, v.id AS version_id, v.parameters AS version_parameters, t.id AS template_id, t.organization_id
 FROM presets p
 JOIN template_versions v ON v.id = p.template_version_id
 JOIN templates t ON t.id = v.template_id AND t.active_version_id = v.id
@@ -251,11 +295,10 @@ WHERE p.id = $1 AND t.deleted_at IS NULL
   AND NOT EXISTS (SELECT FROM pool_pauses x WHERE x.template_id = t.id AND x.preset_name IN ('', p.name))
 FOR SHARE OF t FOR NO KEY UPDATE OF p;
 
--- name: count_newcomers
--- How many members a preset has beside those somebody knew of.
--- $1 preset, $2 the pool's user, $3 the known ones
-SELECT count(*) FROM workspaces
-WHERE preset_id = $1 AND owner_id = $2 AND born_in_pool AND deleted_at IS NULL AND NOT id = ANY ($3::uuid[]);
+-- name: count_member_made
+-- Notes that one more member of a preset was made.
+-- $1 preset
+UPDATE presets SET members_made = members_made + 1 WHERE id = $1;
 
 -- name: cancel_creations
 -- Cancels first builds of the pool that no worker ever picked up and removes their workspaces with them, all in one statement. One that

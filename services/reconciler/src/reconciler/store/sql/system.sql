@@ -28,16 +28,17 @@ SELECT id, name, version, provisioner_types, tags, last_seen_at FROM workers WHE
 -- name: list_instances
 -- Lists the processes seen lately.
 -- $1 seen after, $2 how many at most
-SELECT id, service, name, version, clock_skew_seconds, problems, programs, last_seen_at
+SELECT id, service, name, version, clock_skew_seconds, problems, programs, certificates, last_seen_at
 FROM instances WHERE last_seen_at > $1 ORDER BY service, name, id LIMIT $2;
 
 -- name: upsert_instance
 -- Notes what a process says of itself, beside what those with other keys say of theirs. Tells whether it is a new one.
--- $1 id, $2 service, $3 name, $4 version, $5 clock skew, $6 problems, $7 programs, $8 now, $9 its key, or null for the control plane
-INSERT INTO instances (id, service, name, version, clock_skew_seconds, problems, programs, last_seen_at, service_key_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (service_key_id, id) DO UPDATE SET (name, version, clock_skew_seconds, problems, programs, last_seen_at)
-    = (excluded.name, excluded.version, excluded.clock_skew_seconds, excluded.problems, excluded.programs, excluded.last_seen_at)
+-- $1 id, $2 service, $3 name, $4 version, $5 clock skew, $6 problems, $7 programs, $8 now, $9 its key, or null for the control plane, $10 certificates
+INSERT INTO instances (id, service, name, version, clock_skew_seconds, problems, programs, last_seen_at, service_key_id, certificates)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (service_key_id, id) DO UPDATE SET (name, version, clock_skew_seconds, problems, programs, last_seen_at, certificates)
+    = (excluded.name, excluded.version, excluded.clock_skew_seconds, excluded.problems, excluded.programs, excluded.last_seen_at,
+       excluded.certificates)
 RETURNING xmax = 0;
 
 -- name: trim_instances

@@ -16,14 +16,12 @@ def trim_extraneous(state: PresetState) -> Iterator[CancelPendingCreations | Del
     only if the started ones alone are too many: nothing ready is given up for a promise.
     """
     preset_id, census = state.preset.preset_id, state.census
-    excess = state.excess
-    cancelled = tuple(reversed(census.pending))[:excess]
+    cancelled = tuple(reversed(census.pending))[: state.excess]
     if cancelled:
         yield CancelPendingCreations(
             preset_id=preset_id, workspace_ids=tuple(member.workspace_id for member in cancelled)
         )
-    surplus = min(excess - len(cancelled), max(0, census.running_count - state.desired))
-    for member in (*census.unready, *census.ready)[:surplus]:
+    for member in (*census.unready, *census.ready)[: state.surplus]:
         yield DeletePrebuild(
             preset_id=preset_id,
             workspace_id=member.workspace_id,
