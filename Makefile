@@ -63,7 +63,7 @@ buf: setup ## Buf: lint the wire, and refuse changes that break a deployed peer
 	@$(BIN)/buf lint
 	@$(BIN)/python tools/buf_breaking.py
 
-sim: setup ## Thousands of seeds of the simulation (SEEDS=n)
+sim: setup ## Thousands of seeds of the simulation (SEEDS=n; the default 2000 take about 7 minutes)
 	@SEEDS=$${SEEDS:-2000} $(BIN)/python -m pytest tests/sim -m sim -n 2 -q --timeout 1800 $(ARGS)
 
 deploy-check: setup ## Hold deploy/ to the schemas of its tools and to the services' code (make test does, too)

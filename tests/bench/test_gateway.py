@@ -2,9 +2,11 @@
 
 Each agent has a connection of its own; the agents are in processes of their own. The control plane
 is a fake one in this process over real gRPC, the bus a real nats-server. Both servers are loaded by
-the same agents: how long until all of them wait after they all came at once, the memory each costs,
-the CPU while nothing happens but heartbeats, and how soon one of them hears an event. Prints a
-table and writes bench-results/gateway.json; asserts no time.
+the same agents, and the bare one sends heartbeats of the same size at the same pace and probes its
+connections as often, so that what it costs at rest is the least that this can cost: how long until
+all of them wait after they all came at once, the memory each costs, the CPU while nothing happens
+but heartbeats, and how soon one of them hears an event. Prints a table and writes
+bench-results/gateway.json; asserts no time.
 
 WARMPOOL_BENCH_AGENTS is how many (2000). Every process may open as many files as the machine lets
 it: a server needs one per agent.
@@ -13,6 +15,7 @@ it: a server needs one per agent.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import statistics
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,6 +27,7 @@ from uuid import UUID
 import grpc.aio
 import pytest
 
+from agentgw.wiring.gateway import GatewayPlan
 from bus.events import PrebuildClaimed, encode_event
 from bus.nats import connect_nats
 from bus.subjects import claims_subject
@@ -40,7 +44,14 @@ pytestmark = pytest.mark.bench
 AGENTS = int(os.environ.get("WARMPOOL_BENCH_AGENTS", "2000"))
 EVENTS = 200
 SETTLE_SECONDS = 10.0  # by then heartbeats have begun
-IDLE_SECONDS = 40.0  # a whole heartbeat interval: after a storm they come in a clump
+PLAN = GatewayPlan()
+IDLE_SECONDS = PLAN.heartbeat_seconds  # a whole interval: after a storm they come in a clump
+BARE_OPTIONS = {
+    "grpc.keepalive_time_ms": int(PLAN.keepalive_seconds * 1000),
+    "grpc.keepalive_timeout_ms": int(PLAN.keepalive_timeout_seconds * 1000),
+    "grpc.http2.min_ping_interval_without_data_ms": 10_000,
+    "grpc.http2.bdp_probe": 0,
+}
 OWNER = str(UUID(int=1))
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") / 1024
 
@@ -189,7 +200,12 @@ async def measure_bare(supervisor: Supervisor, directory: Path) -> Held:
         "testkit.bench_echo",
         {},
         port_file=port_file,
-        arguments=(str(port_file), "150"),
+        arguments=(
+            str(port_file),
+            "150",
+            str(PLAN.heartbeat_seconds),
+            json.dumps(BARE_OPTIONS),
+        ),
     )
     pid = supervisor.pid_of("echo")
     assert pid is not None

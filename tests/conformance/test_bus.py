@@ -14,16 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from nats.aio.client import Client
 
 from bus.api import PAYLOAD_BYTES_MAX, Bus, Message, Subscription
 from bus.errors import BusUnavailable, MessageTooLarge, SubjectInvalid
 from bus.memory import MemoryBus
-from bus.nats import connect_nats
+from bus.nats import NatsAccess, NatsBus, connect_nats
 from embedded.nats import EmbeddedNats
+from testkit.nats import OwnNats
 
 pytestmark = pytest.mark.conformance
 
 PATIENCE_SECONDS = 20.0
+GIVEN_UP_SECONDS = 8.0  # below the 10 s after which nats-py would give up by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,6 +320,52 @@ async def test_a_bus_can_be_spared_what_it_says_itself(tmp_path: Path) -> None:
         await one.close()
         await other.close()
         await server.stop()
+
+
+class FrozenOnceConnected(NatsBus):
+    """Its server is held still as soon as it has let the bus in, before anything else is asked."""
+
+    def __init__(self, server: OwnNats) -> None:
+        super().__init__(
+            server.url, name="frozen", access=NatsAccess(), ping_seconds=10, hears_itself=True
+        )
+        self._server = server
+        self.attempts = 0
+        self.has_given_up = asyncio.Event()
+
+    async def _connect(self, client: Client, closed: asyncio.Event) -> None:
+        self.attempts += 1
+        if self.attempts > 1:
+            self.has_given_up.set()
+        await super()._connect(client, closed)
+        if self.attempts == 1:
+            self._server.freeze()
+
+
+async def test_a_server_that_freezes_at_the_first_flush_is_given_up_and_tried_anew(
+    own_nats: OwnNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else would end it: the connection stays open, and nobody answers on it."""
+    monkeypatch.setattr("bus.nats.FLUSH_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("bus.nats.FIRST_CONNECT_SECONDS", 0.1)
+    bus = FrozenOnceConnected(own_nats)
+    await bus.start()
+    try:
+        async with bus.subscribe("a") as listener:
+            async with asyncio.timeout(GIVEN_UP_SECONDS):
+                await bus.has_given_up.wait()
+            assert not bus.connected
+            with pytest.raises(BusUnavailable, match="TimeoutError"):
+                await bus.publish("a", b"to nobody")
+            monkeypatch.undo()
+            own_nats.thaw()
+            await grown(bus, 0)
+            await bus.flush()
+            await bus.publish("a", b"x")
+            assert (await receive(listener)).payload == b"x"
+    finally:
+        own_nats.thaw()
+        await bus.close()
 
 
 async def test_refused_credentials_never_show_and_never_end_the_bus(tmp_path: Path) -> None:

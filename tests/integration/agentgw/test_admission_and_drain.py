@@ -11,7 +11,9 @@ import grpc
 import grpc.aio
 import pytest
 
+from agentgw.loops.drain import drain_sessions
 from svckit.auth import hash_token
+from svckit.system import SystemClock, SystemEntropy
 from testkit.eventually import eventually
 from testkit.fake_gateway_backend import FakeGatewayBackend
 from testkit.gateway_site import (
@@ -84,6 +86,24 @@ async def test_a_drain_sends_every_agent_elsewhere_without_an_error(
             assert last.WhichOneof("frame") == "reconnect"
             assert 0 <= last.reconnect.after_ms <= 300
     assert [stream.done() for stream in streams] == [True] * len(names)
+
+
+async def test_who_is_on_the_way_to_a_shared_port_is_sent_on_however_late_it_comes(
+    backend: FakeGatewayBackend, site: Site
+) -> None:
+    """A connection that was accepted opens its stream when its peer gets round to it."""
+    backend.put_agent(TOKEN, UNCLAIMED)
+    assert await drain_sessions(
+        site.gateway.sessions,
+        admits=True,
+        window_seconds=0.0,
+        timeout_seconds=PATIENCE_SECONDS,
+        clock=SystemClock(),
+        entropy=SystemEntropy(),
+    )
+    (frame,) = await collect_frames(site.open_stream())
+    assert frame.HasField("reconnect")
+    await site.gateway.sessions.wait_until_empty()
 
 
 async def test_a_drained_agent_is_not_reported_gone_and_a_vanished_one_is(

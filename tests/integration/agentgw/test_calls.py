@@ -264,7 +264,9 @@ async def test_a_connection_that_is_closed_under_a_call_is_a_failure_of_the_call
     """Not a cancellation of whoever waits for it, which would end a loop in silence."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         channel = open_channel(f"127.0.0.1:{silent.getsockname()[1]}", token="key")
-        call = asyncio.create_task(ControlPlane(channel).read_manifest(hash_token(TOKEN)))
+        call = asyncio.create_task(
+            ControlPlane(channel, gateway_id="").read_manifest(hash_token(TOKEN))
+        )
         await asyncio.sleep(0)  # it is under way
         await channel.close()
         with pytest.raises(Unavailable) as caught:
@@ -278,8 +280,9 @@ async def test_log_lines_are_not_sent_twice_and_everything_else_may_be(
     """Who stores lines and is cut off before the answer would store them again."""
     backend.fail(grpc.StatusCode.UNAVAILABLE)
     async with open_channel(backend.address, token="key", repeatable=REPEATABLE) as channel:
+        control_plane = ControlPlane(channel, gateway_id="")
         with pytest.raises(Unavailable):
-            await ControlPlane(channel).record_agent_logs(gateway_pb2.RecordAgentLogsRequest())
+            await control_plane.record_agent_logs(gateway_pb2.RecordAgentLogsRequest())
         assert backend.calls == 1
     (service,) = gateway_pb2.DESCRIPTOR.services_by_name.values()
     assert set(REPEATABLE) == {

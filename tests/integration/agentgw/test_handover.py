@@ -15,7 +15,7 @@ from agentsdk.core import Heard, Reconnect
 from agentsdk.gateway import Gateway, open_gateway
 from agentsdk.reinit import ReinitWaiter
 from testkit.fake_gateway_backend import FakeGatewayBackend
-from testkit.gateway_site import QUIET, UNCLAIMED, serve_site
+from testkit.gateway_site import PATIENCE_SECONDS, QUIET, UNCLAIMED, serve_site
 
 pytestmark = pytest.mark.integration
 
@@ -31,6 +31,7 @@ class Crowd:
     ended: list[Heard] = field(default_factory=list[Heard])
     failures: Counter[str] = field(default_factory=Counter[str])
     calls: int = 0
+    all_began_again: asyncio.Event = field(default_factory=asyncio.Event)
 
     def callbacks(self) -> AgentCallbacks:
         return AgentCallbacks(
@@ -39,6 +40,8 @@ class Crowd:
 
     def _began(self) -> None:
         self.began += 1
+        if self.began == 2 * AGENTS:
+            self.all_began_again.set()
 
     def failed(self, failure: CallFailed) -> None:
         self.failures[str(failure)] += 1
@@ -82,6 +85,8 @@ async def test_a_port_is_handed_over_and_no_agent_sees_an_error(
         calls = crowd.calls
         await blue.gateway.stop()
         await green.until_waiting(AGENTS)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await crowd.all_began_again.wait()  # whom green told to wait hears it later
         for task in tasks:
             task.cancel()
 

@@ -72,8 +72,12 @@ def a_book() -> LivenessBook:
     return LivenessBook(refresh_seconds=10.0, grace_seconds=2.0, agents_max=3)
 
 
-def report(*connected: bytes, disconnected: tuple[bytes, ...] = ()) -> LivenessReport:
-    return LivenessReport(connected=connected, disconnected=disconnected)
+def report(
+    *arrived: bytes, refreshed: tuple[bytes, ...] = (), disconnected: tuple[bytes, ...] = ()
+) -> LivenessReport:
+    return LivenessReport(
+        connected=(*arrived, *refreshed), disconnected=disconnected, arrived=arrived
+    )
 
 
 def test_a_held_stream_is_reported_when_new_and_refreshed() -> None:
@@ -81,7 +85,7 @@ def test_a_held_stream_is_reported_when_new_and_refreshed() -> None:
     book.hold(b"a")
     assert book.take_report(now_seconds=0.0) == report(b"a")
     assert not book.take_report(now_seconds=9.0)
-    assert book.take_report(now_seconds=10.0) == report(b"a")
+    assert book.take_report(now_seconds=10.0) == report(refreshed=(b"a",))
 
 
 def test_a_vanished_agent_is_reported_gone_after_a_grace_unless_it_returns() -> None:
@@ -111,7 +115,16 @@ def test_a_superseded_stream_takes_nothing_away() -> None:
     book.hold(b"a")
     book.release(b"a", has_vanished=True, now_seconds=0.0)
     assert book.take_report(now_seconds=0.0) == report(b"a")
-    assert book.take_report(now_seconds=10.0) == report(b"a")
+    assert book.take_report(now_seconds=10.0) == report(refreshed=(b"a",))
+
+
+def test_an_agent_that_comes_back_to_a_dead_stream_has_arrived_again() -> None:
+    book = a_book()
+    book.hold(b"a")
+    book.take_report(now_seconds=0.0)
+    book.hold(b"a")  # the newer stream; the older ends because of it
+    book.release(b"a", has_vanished=False, now_seconds=1.0)
+    assert book.take_report(now_seconds=1.0) == report(b"a")
 
 
 def test_a_sign_of_life_is_reported_once() -> None:
@@ -139,6 +152,16 @@ def test_a_report_that_did_not_get_through_is_made_again() -> None:
     book.put_back(failed, now_seconds=5.0)
     book.hold(b"b")
     assert set(book.take_report(now_seconds=5.0).connected) == {b"a", b"b"}
+
+
+def test_a_refresh_that_did_not_get_through_is_no_arrival_the_next_time() -> None:
+    book = a_book()
+    book.hold(b"a")
+    book.take_report(now_seconds=0.0)
+    failed = book.take_report(now_seconds=10.0)
+    assert failed == report(refreshed=(b"a",))
+    book.put_back(failed, now_seconds=10.0)
+    assert book.take_report(now_seconds=10.0) == failed
 
 
 def test_a_report_is_one_call_and_the_next_takes_the_rest() -> None:

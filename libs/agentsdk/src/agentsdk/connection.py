@@ -26,7 +26,7 @@ from agentsdk.settings import AgentSettings, is_loopback
 from agentsdk.system import SystemClock
 from warmpool.agent.v1.agent_pb2_grpc import AgentServiceStub
 
-__all__ = ["Connection", "open_connection"]
+__all__ = ["Connection", "channel_options", "open_connection"]
 
 # A gateway that stops listening drops the calls that were on their way to it, unread: gRPC then
 # reports a cancellation nobody asked for. Whatever an agent calls may be repeated.
@@ -48,6 +48,9 @@ _RETRIES: Final = {
 # Reconnecting is quick because streams add full jitter themselves.
 _OPTIONS: Final[Sequence[tuple[str, int | str]]] = (
     ("grpc.use_local_subchannel_pool", 1),  # or a new channel would share the old connection
+    # Measuring the bandwidth answers every heartbeat with a ping, which costs the gateway nearly as
+    # much as the heartbeat; what an agent receives fits gRPC's smallest window, or comes once.
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.service_config", json.dumps(_RETRIES)),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 0),
@@ -138,7 +141,7 @@ def open_connection(settings: AgentSettings, limits: AgentLimits) -> Connection:
     """
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"{host}:{settings.port}"
-    options = (*_OPTIONS, *_keepalive_options(limits))
+    options = channel_options(limits)
     if is_loopback(settings.host):  # `http_proxy` would lead it, and the token, away
         options = (*options, ("grpc.enable_http_proxy", 0))
     if not settings.is_secure:
@@ -147,6 +150,11 @@ def open_connection(settings: AgentSettings, limits: AgentLimits) -> Connection:
     return Connection(
         lambda: grpc.aio.secure_channel(address, _credentials(settings), options=options), files
     )
+
+
+def channel_options(limits: AgentLimits) -> tuple[tuple[str, int | str], ...]:
+    """What every channel of an agent is opened with."""
+    return (*_OPTIONS, *_keepalive_options(limits))
 
 
 def _keepalive_options(limits: AgentLimits) -> tuple[tuple[str, int], ...]:

@@ -124,8 +124,10 @@ class Gateway:
         )
         return answer.interval_ms / 1_000
 
-    async def send_logs(self, entries: Sequence[LogEntry]) -> bool:
-        """Sends lines; returns True if the agent's log is full. Raises `CallFailed`."""
+    async def send_logs(self, entries: Sequence[LogEntry], session_id: str) -> bool:
+        """Sends lines that this run has numbered; returns True if the agent's log is full. Lines
+        that are sent again are stored once. Raises `CallFailed`.
+        """
         request = pb.SendLogsRequest(
             lines=[
                 types.LogLine(
@@ -136,7 +138,8 @@ class Gateway:
                     text=entry.text,
                 )
                 for entry in entries
-            ]
+            ],
+            session_id=session_id,
         )
         answer = await self._call(self._connection.stub.SendLogs(request, **self._unary_options()))
         return answer.truncated

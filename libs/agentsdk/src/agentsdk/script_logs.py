@@ -2,7 +2,8 @@
 
 When more than `log_lines_max` lines wait, the newest are dropped, and one line says how many. Lines
 are numbered as they are accepted into the buffer, so the numbers have no gap, and a batch that is
-sent twice carries the same numbers. The agent's own token is masked.
+sent twice carries the same numbers: the control plane stores a line once. The agent's own token is
+masked.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from agentsdk.errors import CallFailed
 from agentsdk.gateway import Gateway
 from agentsdk.settings import Token
 from agentsdk.surroundings import Surroundings
+from agentsdk.system import new_session_id
 
 __all__ = ["LineSplitter", "ScriptLine", "ScriptLogs"]
 
@@ -73,6 +75,7 @@ class ScriptLogs:
         self._clock = surroundings.clock
         self._limits = surroundings.limits
         self._backoffs = Backoffs(surroundings.limits, surroundings.entropy)
+        self._id = new_session_id()  # of the numbers: they begin again with every buffer
         self._lines: deque[ScriptLine] = deque()
         self._sequence = 0
         self._dropped = 0
@@ -109,7 +112,7 @@ class ScriptLogs:
     async def _send_batch(self) -> None:
         batch = self._next_batch()
         try:
-            self._is_full_there = await self._gateway.send_logs(batch)
+            self._is_full_there = await self._gateway.send_logs(batch, self._id)
         except CallFailed as failure:
             if is_worth_repeating(failure.code):
                 wait_seconds = self._backoffs.next(PACES.get(failure.code, Pace.SLOW))

@@ -7,6 +7,8 @@ clock, which all processes share. REFUSED is how often one was told when to come
 BROKEN how often a stream broke otherwise until then (gRPC cancels some in a crowd), and was opened
 again at once.
 
+Their channels have an agent's own options: its probes are part of what it costs.
+
 Agent N's token, and the body of its request on the bare server, is "agent-N", or line N of
 TOKENS_FILE. With that file, agents also acknowledge what they are told, and the moment is when that
 was answered: APPLYING and APPLIED at a gateway, two calls at the bare server.
@@ -22,8 +24,10 @@ from time import monotonic
 
 import grpc.aio
 
+from agentsdk import AgentLimits
+from agentsdk.connection import channel_options
 from svckit.status import read_error
-from testkit.bench_echo import CALL, HOLD
+from testkit.bench_echo import BEAT, CALL, HOLD
 from warmpool.agent.v1.agent_pb2 import (
     AcknowledgeReinitRequest,
     WaitForReinitRequest,
@@ -36,7 +40,6 @@ __all__ = ["WAIT"]
 WAIT = "/warmpool.agent.v1.AgentService/WaitForReinit"
 ACKNOWLEDGE = "/warmpool.agent.v1.AgentService/AcknowledgeReinit"
 PHASES = (types_pb2.REINIT_PHASE_APPLYING, types_pb2.REINIT_PHASE_APPLIED)
-OPTIONS = (("grpc.use_local_subchannel_pool", 1),)
 CONNECT_SECONDS = 300.0
 
 _Metadata = tuple[tuple[str, str], ...]
@@ -89,7 +92,7 @@ class _Agents:
         self, channel: grpc.aio.Channel, number: int, metadata: _Metadata, message: bytes
     ) -> None:
         frame = None if self._is_bare else WaitForReinitResponse.FromString(message)
-        if frame is not None and frame.HasField("heartbeat"):
+        if message == BEAT or (frame is not None and frame.HasField("heartbeat")):
             return
         if self._tokens is not None:
             method = CALL if frame is None else ACKNOWLEDGE
@@ -103,9 +106,10 @@ class _Agents:
 
 async def _run(address: str, method: str, first: int, count: int, tokens: list[str] | None) -> None:
     agents = _Agents(method, count, tokens)
+    options = channel_options(AgentLimits())
     async with AsyncExitStack() as stack:
         channels = [
-            await stack.enter_async_context(grpc.aio.insecure_channel(address, options=OPTIONS))
+            await stack.enter_async_context(grpc.aio.insecure_channel(address, options=options))
             for _ in range(count)
         ]
         started_at = monotonic()

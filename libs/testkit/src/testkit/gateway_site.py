@@ -18,7 +18,7 @@ from bus.subjects import claims_subject
 from svckit.channel import open_channel
 from svckit.rungroup import RunGroup
 from svckit.status import RemoteError, read_error
-from svckit.system import SystemClock, SystemEntropy
+from svckit.system import SystemClock, SystemEntropy, new_id
 from testkit.eventually import eventually
 from testkit.fake_gateway_backend import FakeGatewayBackend
 from warmpool.agent.v1 import agent_pb2
@@ -145,6 +145,7 @@ async def serve_site(
             meter=meter or NoOpMeter("test"),
             clock=SystemClock(),
             entropy=SystemEntropy(),
+            gateway_id=new_id(),
         )
         async with RunGroup() as group:
             port = await gateway.start(group)

@@ -36,7 +36,7 @@ from reconciler.store.tfstates import Tfstates
 from reconciler.store.workspaces import Workspaces
 from testkit.clock import SettableClock
 
-__all__ = ["AGENT_TIMEOUT", "PoolWorld", "RecordedHints", "new_ids", "token_hash"]
+__all__ = ["AGENT_TIMEOUT", "PoolWorld", "RecordedHints", "new_ids", "token_hash", "token_of"]
 
 AGENT_TIMEOUT = timedelta(seconds=60)
 
@@ -320,4 +320,9 @@ class PoolWorld:
 
 def token_hash(workspace_id: UUID, token: str | None = None) -> bytes:
     """The hash of a workspace's agent's token."""
-    return hashlib.sha256(json.dumps([str(workspace_id), token]).encode()).digest()
+    return hashlib.sha256(token_of(workspace_id, token).encode()).digest()
+
+
+def token_of(workspace_id: UUID, token: str | None = None) -> str:
+    """A workspace's agent's token."""
+    return json.dumps([str(workspace_id), token], separators=(",", ":"))

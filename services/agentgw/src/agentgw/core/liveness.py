@@ -23,6 +23,9 @@ class LivenessReport:
 
     connected: tuple[bytes, ...]
     disconnected: tuple[bytes, ...]
+    arrived: tuple[bytes, ...] = ()
+    """Those of the connected that were heard themselves: a new stream, or their own report. Of the
+    others it is only not known yet that they have gone."""
 
     def __bool__(self) -> bool:
         return bool(self.connected or self.disconnected)
@@ -41,11 +44,13 @@ class LivenessBook:
         self._gone: OrderedDict[bytes, float] = OrderedDict()
 
     def hold(self, token_hash: bytes) -> None:
-        """A stream of this agent has begun."""
+        """A stream of this agent has begun: that is news even if another one is still held, which
+        may be dead; the agent may have been elsewhere meanwhile.
+        """
         self._held[token_hash] = self._held.get(token_hash, 0) + 1
         self._gone.pop(token_hash, None)
-        if token_hash not in self._reported:
-            self._news[token_hash] = None
+        self._reported.pop(token_hash, None)
+        self._news[token_hash] = None
 
     def release(self, token_hash: bytes, *, has_vanished: bool, now_seconds: float) -> None:
         """A stream of this agent has ended."""
@@ -76,6 +81,7 @@ class LivenessBook:
         while self._news and len(connected) < REPORT_AGENTS_MAX:
             token_hash, _ = self._news.popitem(last=False)
             connected.append(token_hash)
+        arrived = tuple(connected)
         while self._reported and len(connected) < REPORT_AGENTS_MAX:
             token_hash, reported_at = next(iter(self._reported.items()))
             if reported_at + self._refresh_seconds > now_seconds:
@@ -92,14 +98,20 @@ class LivenessBook:
         for token_hash in connected:
             if token_hash in self._held:
                 self._reported[token_hash] = now_seconds
-        return LivenessReport(connected=tuple(connected), disconnected=tuple(disconnected))
+        return LivenessReport(
+            connected=tuple(connected), disconnected=tuple(disconnected), arrived=arrived
+        )
 
     def put_back(self, report: LivenessReport, *, now_seconds: float) -> None:
         """The report did not get through: tell it again, unless it has become wrong."""
-        for token_hash in report.connected:
+        for token_hash in report.arrived:
             if token_hash in self._held:
                 self._reported.pop(token_hash, None)
                 self._news[token_hash] = None
+        for token_hash in report.connected:
+            if token_hash in self._reported:
+                self._reported[token_hash] = now_seconds - self._refresh_seconds
+                self._reported.move_to_end(token_hash, last=False)
         for token_hash in report.disconnected:
             if token_hash not in self._held and token_hash not in self._news:
                 self._gone[token_hash] = now_seconds - self._grace_seconds

@@ -14,7 +14,6 @@ __all__ = ["drain_sessions"]
 
 RETRY_SECONDS: Final = 0.5
 COME_BACK_SECONDS: Final = 0.3  # longest pause an agent is asked to make before its new stream
-ON_THE_WAY_SECONDS: Final = 0.1  # what an agent that was just connected needs to open its stream
 
 _log = get_logger("agentgw.drain")
 
@@ -29,12 +28,16 @@ async def drain_sessions(
     entropy: Entropy,
 ) -> bool:
     """Sends everybody away over the window, and waits until they have left. `admits`: who was on
-    the way here when we stopped listening is let in, and sent away at the end; else nobody is.
+    the way here when we stopped listening is let in and sent away at once, however late it comes;
+    else nobody is let in.
 
     False if some were still here when the time was up.
     """
     started_at = clock.monotonic()
-    keys = sessions.begin_drain(retry_seconds=None if admits else RETRY_SECONDS)
+    if admits:
+        keys = sessions.send_comers_away(COME_BACK_SECONDS)
+    else:
+        keys = sessions.refuse_comers(RETRY_SECONDS)
     try:
         async with asyncio.timeout(timeout_seconds):
             for step in plan_drain(keys, window_seconds=window_seconds):
@@ -43,10 +46,6 @@ async def drain_sessions(
                     await clock.sleep(early)
                 for key in step.session_keys:
                     sessions.send_away(key, after_seconds=COME_BACK_SECONDS * entropy.random())
-            if admits:
-                await clock.sleep(ON_THE_WAY_SECONDS)
-            for key in sessions.begin_drain(retry_seconds=RETRY_SECONDS):
-                sessions.send_away(key, after_seconds=COME_BACK_SECONDS * entropy.random())
             await sessions.wait_until_empty()
     except TimeoutError:
         _log.warning("Some agents did not leave in time", action="drain", count=sessions.count)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import grpc.aio
 
 from agentgw.core.liveness import LivenessBook
+from agentgw.core.unknown_tokens import UnknownTokens
 from agentgw.rpc.authorizer import current_token_hash
 from agentgw.rpc.control_plane import ControlPlane
 from agentgw.store.records import PendingRecords
@@ -21,7 +22,8 @@ from agentgw.wire.agents import (
     encode_lifecycle,
     encode_manifest,
 )
-from svckit.errors import FailedPrecondition, Unavailable
+from svckit.errors import FailedPrecondition, Unauthenticated, Unavailable
+from svckit.system import Clock
 from warmpool.agent.v1 import agent_pb2
 from warmpool.agent.v1.agent_pb2_grpc import AgentServiceServicer
 
@@ -44,11 +46,16 @@ class AgentServicer(AgentServiceServicer):
         records: PendingRecords,
         *,
         liveness_seconds: float,
+        unknown: UnknownTokens,
+        clock: Clock,
     ) -> None:
         self._sessions = sessions
         self._control_plane = control_plane
         self._liveness = liveness
         self._records = records
+        self._unknown = unknown
+        self._clock = clock
+        self._heartbeat = encode_frame(sessions.heartbeat)
         self._liveness_ms = int(liveness_seconds * 1000)
         self._forwarded = 0
 
@@ -65,7 +72,8 @@ class AgentServicer(AgentServiceServicer):
         heartbeat = self._sessions.heartbeat
         try:
             while (frame := await session.next_frame(heartbeat)) is not None:
-                await context.write(encode_frame(frame))
+                is_beat = frame is heartbeat
+                await context.write(self._heartbeat if is_beat else encode_frame(frame))
         finally:
             self._sessions.close(session)
 
@@ -131,5 +139,8 @@ class AgentServicer(AgentServiceServicer):
         self._forwarded += 1
         try:
             yield
+        except Unauthenticated:
+            self._unknown.note(current_token_hash(), now_seconds=self._clock.monotonic())
+            raise
         finally:
             self._forwarded -= 1

@@ -53,8 +53,9 @@ _ABOUT_THE_CALLER: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PER
 class ControlPlane(Truth):
     """The control plane at the other end of a channel."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, gateway_id: str) -> None:
         self._stub = GatewayServiceStub(channel)
+        self._gateway_id = gateway_id
 
     async def check_agents(self, token_hashes: Sequence[bytes]) -> tuple[AgentCheck, ...]:
         request = encode_check_agents(token_hashes)
@@ -71,7 +72,8 @@ class ControlPlane(Truth):
         return accepted
 
     async def record_liveness(self, report: LivenessReport) -> None:
-        await _call(self._stub.RecordLiveness, encode_record_liveness(report))
+        request = encode_record_liveness(report, self._gateway_id)
+        await _call(self._stub.RecordLiveness, request)
 
     async def read_manifest(self, token_hash: bytes) -> gateway_pb2.AgentManifest:
         """What the agent has to run."""

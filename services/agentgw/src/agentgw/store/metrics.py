@@ -51,6 +51,11 @@ class GatewayMetrics:
             description="Deliveries that could not be recorded because too many were pending.",
         )
 
+        self._unknown_tokens = meter.create_counter(
+            "warmpool_gateway_unknown_tokens_total",
+            description="Calls refused at once: their token was unknown a moment ago.",
+        )
+
     def observe_sessions(self, sessions: Callable[[], int], waiting: Callable[[], int]) -> None:
         """Registers the gauges."""
 
@@ -100,6 +105,10 @@ class GatewayMetrics:
     def count_disturbance(self) -> None:
         """Hints may have been lost."""
         self._disturbances.add(1)
+
+    def count_unknown_token(self) -> None:
+        """A call was refused without a look."""
+        self._unknown_tokens.add(1)
 
     def count_dropped_record(self) -> None:
         """A delivery will not be recorded."""

@@ -18,6 +18,7 @@ from agentgw.core.heartbeats import HeartbeatPace, HeartbeatWheel
 from agentgw.core.liveness import LivenessBook
 from agentgw.core.records import Phase, ReinitRecord
 from agentgw.core.session_book import Lane, Read, SessionBook, Told
+from agentgw.core.unknown_tokens import UnknownTokens
 from agentgw.core.verdicts import Acknowledge, AgentCheck, Deliver, RefusalReason, Refuse, Wait
 from agentgw.store.metrics import GatewayMetrics
 from agentgw.store.records import PendingRecords
@@ -42,6 +43,7 @@ class Sessions:
         metrics: GatewayMetrics,
         clock: Clock,
         entropy: Entropy,
+        unknown: UnknownTokens | None = None,
         book: SessionBook | None = None,
     ) -> None:
         self.pace: Final = pace
@@ -53,10 +55,12 @@ class Sessions:
         self._metrics = metrics
         self._clock = clock
         self._entropy = entropy
+        self._unknown = UnknownTokens(keep_seconds=0.0) if unknown is None else unknown
         self._book = book or SessionBook()
         self._live: dict[int, Session] = {}
         self._known: set[int] = set()  # sessions that count as connected
         self._drain_retry_seconds: float | None = None
+        self._comers_after_seconds_max: float | None = None
         self._empty = asyncio.Event()
         self._empty.set()
         self._nudges = {lane: Nudge() for lane in Lane}
@@ -87,6 +91,9 @@ class Sessions:
         self._schedule(session, self._clock.monotonic() + self.pace.first_seconds)
         self._empty.clear()
         self._metrics.count_session()
+        if self._comers_after_seconds_max is not None:
+            after_seconds = self._comers_after_seconds_max * self._entropy.random()
+            self.send_away(key, after_seconds=after_seconds)
         self._nudges[Lane.ORDINARY].set()
         return session
 
@@ -158,11 +165,16 @@ class Sessions:
         self._nudge_if_due()
         return told
 
-    def begin_drain(self, *, retry_seconds: float | None) -> tuple[int, ...]:
-        """Admits nobody any more, or everybody still without a time to come back. Returns the
-        sessions that are open.
-        """
+    def refuse_comers(self, retry_seconds: float) -> tuple[int, ...]:
+        """Admits nobody any more; they are told when to come back. Returns who is here."""
         self._drain_retry_seconds = retry_seconds
+        return tuple(self._live)
+
+    def send_comers_away(self, after_seconds_max: float) -> tuple[int, ...]:
+        """Whoever still comes is admitted, and asked at once to open a stream elsewhere within that
+        time: that is no error. Returns who was here before.
+        """
+        self._comers_after_seconds_max = after_seconds_max
         return tuple(self._live)
 
     def send_away(self, session_key: int, *, after_seconds: float) -> None:
@@ -217,6 +229,8 @@ class Sessions:
             case Refuse():
                 session.finish(told.answer)
                 if told.answer.reason is RefusalReason.UNKNOWN_TOKEN:
+                    now_seconds = self._clock.monotonic()
+                    self._unknown.note(session.token_hash, now_seconds=now_seconds)
                     return
         if told.session_key not in self._known:
             self._known.add(told.session_key)

@@ -102,7 +102,10 @@ def encode_agent_logs(
     for line in request.lines:
         _check_size("lines.text", line.text, TEXT_BYTES_MAX)
         _check_size("lines.stage", line.stage, STAGE_BYTES_MAX)
-    return gateway_pb2.RecordAgentLogsRequest(token_hash=token_hash, lines=request.lines)
+    session_id = _read_id("session_id", request.session_id) if request.session_id else ""
+    return gateway_pb2.RecordAgentLogsRequest(
+        token_hash=token_hash, lines=request.lines, session_id=session_id
+    )
 
 
 def encode_manifest(manifest: gateway_pb2.AgentManifest) -> agent_pb2.GetManifestResponse:

@@ -74,8 +74,13 @@ def encode_record_reinits(records: Sequence[ReinitRecord]) -> gateway_pb2.Record
     )
 
 
-def encode_record_liveness(report: LivenessReport) -> gateway_pb2.RecordLivenessRequest:
-    """Who is connected, and who has gone."""
+def encode_record_liveness(
+    report: LivenessReport, gateway_id: str
+) -> gateway_pb2.RecordLivenessRequest:
+    """Who is connected, and who has gone, as this gateway sees it."""
     return gateway_pb2.RecordLivenessRequest(
-        connected=report.connected, disconnected=report.disconnected
+        connected=report.connected,
+        disconnected=report.disconnected,
+        gateway_id=gateway_id,
+        arrived=report.arrived,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 import grpc.aio
 from opentelemetry.metrics import Meter
@@ -17,6 +18,7 @@ from agentgw.core.admission import Admission, AdmissionLimits
 from agentgw.core.heartbeats import HeartbeatPace
 from agentgw.core.liveness import LivenessBook
 from agentgw.core.session_book import Lane
+from agentgw.core.unknown_tokens import UnknownTokens
 from agentgw.loops.drain import drain_sessions
 from agentgw.loops.heartbeats import HeartbeatLoop
 from agentgw.loops.hints import HintReader
@@ -42,7 +44,7 @@ __all__ = ["Gateway", "GatewayPlan"]
 
 ADMISSION_RETRY_SECONDS: Final = 1.0
 VANISHED_GRACE_SECONDS: Final = 2.0  # an agent that lost its connection is back by then, or gone
-PROBES_PERMITTED: Final = 3  # per probe of ours; who probes more often is cut off
+PROBES_PERMITTED: Final = 6  # per probe of ours; who probes more often is cut off
 STOP_GRACE_SECONDS: Final = 2.0  # for unary calls, once all streams have ended
 
 
@@ -55,11 +57,14 @@ class GatewayPlan:
     tls: TlsSettings | None = None
     reflection: bool = False
     reuse_port: bool = False
-    keepalive_seconds: float = 30.0  # how often a silent connection is probed
+    # How often a silent connection is probed. Agents probe theirs twice as often: what they send
+    # counts as a sign of life, so that this is for those that do not, and costs nothing for others.
+    keepalive_seconds: float = 60.0
     keepalive_timeout_seconds: float = 10.0  # after which a peer that answers no probe is gone
-    heartbeat_seconds: float = 40.0
+    heartbeat_seconds: float = 55.0
     sweep_seconds: float = 25.0
     liveness_seconds: float = 15.0
+    unknown_token_seconds: float = 1.0  # how long nobody looks again
     sessions_max: int = 20_000
     opens_per_second: float = 3_000.0
     opens_burst: int = 10_000
@@ -79,13 +84,15 @@ class Gateway:
         meter: Meter,
         clock: Clock,
         entropy: Entropy,
+        gateway_id: UUID,
         readiness: Readiness | None = None,
     ) -> None:
         self._plan = plan
         self._clock = clock
         self._entropy = entropy
         metrics = GatewayMetrics(meter)
-        control_plane = ControlPlane(channel)
+        unknown = UnknownTokens(keep_seconds=plan.unknown_token_seconds)
+        control_plane = ControlPlane(channel, gateway_id=str(gateway_id))
         self.records: Final = PendingRecords(metrics)
         liveness = LivenessBook(
             refresh_seconds=plan.liveness_seconds,
@@ -106,6 +113,7 @@ class Gateway:
             metrics=metrics,
             clock=clock,
             entropy=entropy,
+            unknown=unknown,
         )
         self._heartbeats = HeartbeatLoop(self.sessions, clock=clock)
         self._hints = HintReader(bus, self.sessions, metrics=metrics, clock=clock)
@@ -128,11 +136,13 @@ class Gateway:
             liveness,
             self.records,
             liveness_seconds=plan.liveness_seconds,
+            unknown=unknown,
+            clock=clock,
         )
         self._server = GrpcServer(
             plan.listen,
             [lambda server: add_AgentServiceServicer_to_server(servicer, server)],
-            AgentAuthorizer(),
+            AgentAuthorizer(unknown, metrics=metrics, clock=clock),
             plan.tls,
             plan.reflection,
             readiness=readiness,
@@ -189,11 +199,15 @@ def _storm_options(plan: GatewayPlan) -> list[tuple[str, int]]:
     return [
         ("grpc.server.max_pending_requests", plan.sessions_max),
         ("grpc.server.max_pending_requests_hard_limit", 2 * plan.sessions_max),
+        # Measuring the bandwidth to an agent costs a ping for every request; they are all small.
+        ("grpc.http2.bdp_probe", 0),
     ]
 
 
 def _keepalive_options(plan: GatewayPlan) -> list[tuple[str, int]]:
-    """How a peer that froze, or lost its network, is noticed; agents probe as often themselves."""
+    """How a peer that froze, or lost its network, is noticed; agents probe more often themselves.
+    A heartbeat that is not received finds a dead network, too, after the same timeout.
+    """
     timeout_ms = int(plan.keepalive_timeout_seconds * 1000)
     return [
         ("grpc.keepalive_time_ms", int(plan.keepalive_seconds * 1000)),

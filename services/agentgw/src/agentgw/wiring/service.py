@@ -26,7 +26,7 @@ from svckit.system import SystemClock, SystemEntropy, new_id
 
 __all__ = ["serve"]
 
-# All but RecordAgentLogs, which would store its lines twice: an agent repeats it if it has to.
+# All but RecordAgentLogs: lines of an agent of the release before would be stored twice.
 REPEATABLE: Final = tuple(
     f"warmpool.gateway.v1.GatewayService/{method}"
     for method in (
@@ -65,6 +65,7 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
         access=settings.nats_access(),
     )
     try:
+        instance_id = new_id()
         gateway = Gateway(
             settings.plan(),
             bus=bus,
@@ -72,6 +73,7 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
             meter=metrics.get_meter("agentgw"),
             clock=SystemClock(),
             entropy=SystemEntropy(),
+            gateway_id=instance_id,
             readiness=group.readiness,
         )
         watch = partial(group.readiness.watch, clock=SystemClock())
@@ -81,7 +83,7 @@ async def serve(settings: GatewaySettings, group: RunGroup) -> None:
                 channel,
                 group.readiness,
                 SystemClock(),
-                instance_id=new_id(),
+                instance_id=instance_id,
                 name=socket.gethostname(),
                 version=version("warmpool-agentgw"),
                 certificates=certificates,

@@ -34,13 +34,24 @@ class GatewaySettings(NatsSettings):
     reconciler_key_file: Path | None = Field(None, description="PEM key of that certificate")
     key_file: Path = Field(description="file with the key this gateway was given for its calls")
     heartbeat_seconds: float = Field(
-        40.0, ge=0.1, le=300, description="a waiting agent hears something at least this often"
+        55.0,
+        ge=0.1,
+        le=300,
+        description="a waiting agent hears something at least this often; keep it below the idle"
+        " timeouts of proxies, of which a common one is 60 s",
     )
     sweep_seconds: float = Field(
         25.0, ge=0.1, le=3600, description="every waiting agent is looked at at least this often"
     )
     liveness_seconds: float = Field(
         15.0, ge=0.1, le=300, description="connected agents are reported at least this often"
+    )
+    unknown_token_seconds: float = Field(
+        1.0,
+        ge=0,
+        le=60,
+        description="a token that no agent had is refused for so long without another look; a token"
+        " that becomes valid works that much later at most",
     )
     sessions_max: int = Field(20_000, ge=1, le=1_000_000, description="streams held at once")
     opens_per_second: float = Field(
@@ -67,6 +78,7 @@ class GatewaySettings(NatsSettings):
             heartbeat_seconds=self.heartbeat_seconds,
             sweep_seconds=self.sweep_seconds,
             liveness_seconds=self.liveness_seconds,
+            unknown_token_seconds=self.unknown_token_seconds,
             sessions_max=self.sessions_max,
             opens_per_second=self.opens_per_second,
             opens_burst=self.opens_burst,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
+from uuid import UUID
 
 from reconciler.core.claims import Verdict
 from reconciler.core.hints import Hints
@@ -123,8 +124,13 @@ class GatewayServicer(rpc.GatewayServiceServicer):
     ) -> pb.RecordLivenessResponse:
         _check_size("connected", len(request.connected))
         _check_size("disconnected", len(request.disconnected))
+        _check_size("arrived", len(request.arrived))
         news = await self._agents.record_liveness(
-            request.connected, request.disconnected, self._clock.now()
+            request.connected,
+            request.disconnected,
+            self._clock.now(),
+            gateway_id=_decode_optional(request.gateway_id, "gateway_id"),
+            arrived=request.arrived,
         )
         for workspace_id in news:
             self._hints.workspace_changed(workspace_id)
@@ -142,7 +148,8 @@ class GatewayServicer(rpc.GatewayServiceServicer):
                 field="lines",
             )
         lines = decode_lines(request.lines, self._clock.now())
-        truncated = await self._agents.insert_logs(request.token_hash, lines)
+        session_id = _decode_optional(request.session_id, "session_id")
+        truncated = await self._agents.insert_logs(request.token_hash, lines, session_id)
         return pb.RecordAgentLogsResponse(truncated=truncated)
 
 
@@ -153,6 +160,10 @@ def _check_size(field: str, count: int) -> None:
             reason="BATCH_TOO_LARGE",
             field=field,
         )
+
+
+def _decode_optional(value: str, field: str) -> UUID | None:
+    return decode_uuid(value, field) if value else None
 
 
 def _decode_step(index: int, record: pb.ReinitRecord) -> ReinitStep:

@@ -172,20 +172,35 @@ class Agents:
         return workspace_id
 
     async def record_liveness(
-        self, connected: Sequence[bytes], disconnected: Sequence[bytes], now: datetime
+        self,
+        connected: Sequence[bytes],
+        disconnected: Sequence[bytes],
+        now: datetime,
+        *,
+        gateway_id: UUID | None = None,
+        arrived: Sequence[bytes] = (),
     ) -> tuple[UUID, ...]:
         """Notes who is there and who has gone; returns the workspaces for which that is news. A
-        report that names nobody still says that a gateway is there.
+        report that names nobody still says that a gateway is there. `arrived` are those of the
+        connected that the gateway heard themselves: it holds them from then on. A gateway of the
+        release before says neither.
         """
 
         async def work(connection: Connection) -> tuple[UUID, ...]:
             news: set[UUID] = set()
             if disconnected:
-                rows = await connection.fetch(SQL.record_disconnected, list(disconnected), now)
+                rows = await connection.fetch(
+                    SQL.record_disconnected, list(disconnected), now, gateway_id
+                )
                 news |= {r["workspace_id"] for r in rows}
             if connected:
                 rows = await connection.fetch(
-                    SQL.record_connected, list(connected), now, now - self._agent_timeout
+                    SQL.record_connected,
+                    list(connected),
+                    now,
+                    now - self._agent_timeout,
+                    gateway_id,
+                    list(arrived),
                 )
                 news |= {r["workspace_id"] for r in rows}
             return tuple(sorted(news))
@@ -199,8 +214,12 @@ class Agents:
             )
         return await self._database.transact(work)
 
-    async def insert_logs(self, token_hash: bytes, lines: Sequence[LogLine]) -> bool:
-        """Stores lines of an agent; returns True once its log is full and they are dropped."""
+    async def insert_logs(
+        self, token_hash: bytes, lines: Sequence[LogLine], session_id: UUID | None
+    ) -> bool:
+        """Stores lines of an agent; returns True once its log is full and they are dropped. Those
+        that this run of it has sent before are not stored again.
+        """
         async with self._database.read() as connection:
             agent = await connection.fetchrow(SQL.find_agent, token_hash)
             if agent is None:
@@ -218,7 +237,9 @@ class Agents:
                 [line.level for line in lines],
                 [line.stage for line in lines],
                 texts,
-                sum(map(len, texts)),
+                list(map(len, texts)),
+                session_id,
+                [line.sequence for line in lines],
             )
         return False
 

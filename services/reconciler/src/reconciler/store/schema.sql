@@ -301,7 +301,8 @@ CREATE TABLE agents (
     log_bytes            bigint NOT NULL DEFAULT 0,
     created_at           timestamptz NOT NULL,
     deleted_at           timestamptz,
-    manifest_sealed      bytea -- the manifest, encrypted; `manifest` is empty then
+    manifest_sealed      bytea, -- the manifest, encrypted; `manifest` is empty then
+    seen_by              uuid -- the gateway that heard it last; another one that lost it does not make it gone
 );
 CREATE INDEX agents_by_workspace ON agents (workspace_id) WHERE deleted_at IS NULL;
 
@@ -315,6 +316,15 @@ CREATE TABLE agent_logs (
     PRIMARY KEY (agent_id, position)
 );
 CREATE INDEX agent_logs_by_age ON agent_logs USING brin (written_at);
+
+-- How far an agent's log has come in each of its runs: lines that are sent again are not stored again.
+CREATE TABLE agent_log_sessions (
+    agent_id          uuid NOT NULL REFERENCES agents ON DELETE CASCADE,
+    session_id        uuid NOT NULL,
+    last_sequence     bigint NOT NULL,
+    previous_sequence bigint NOT NULL, -- before the last lines: the statement that stores those tells new ones by it
+    PRIMARY KEY (agent_id, session_id)
+);
 
 -- Claims ----------------------------------------------------------------------------------------------------------------------
 

@@ -482,6 +482,10 @@ class RecordLivenessRequest(_message.Message):
 
     CONNECTED_FIELD_NUMBER: _builtins.int
     DISCONNECTED_FIELD_NUMBER: _builtins.int
+    GATEWAY_ID_FIELD_NUMBER: _builtins.int
+    ARRIVED_FIELD_NUMBER: _builtins.int
+    gateway_id: _builtins.str
+    """Id of the reporting gateway, a UUID. An agent that another gateway has heard since is not gone because this one lost it. Empty: it is."""
     @_builtins.property
     def connected(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """SHA-256 of each connected agent's token, at most 2000."""
@@ -490,15 +494,21 @@ class RecordLivenessRequest(_message.Message):
     def disconnected(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """SHA-256 of each agent's token whose connection ended, at most 2000."""
 
+    @_builtins.property
+    def arrived(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Those of `connected` that were heard themselves since this gateway's last report: it holds them from now on."""
+
     def __init__(
         self,
         *,
         connected: _abc.Iterable[_builtins.bytes] | None = ...,
         disconnected: _abc.Iterable[_builtins.bytes] | None = ...,
+        gateway_id: _builtins.str = ...,
+        arrived: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connected", b"connected", "disconnected", b"disconnected"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrived", b"arrived", "connected", b"connected", "disconnected", b"disconnected", "gateway_id", b"gateway_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -529,8 +539,11 @@ class RecordAgentLogsRequest(_message.Message):
 
     TOKEN_HASH_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     token_hash: _builtins.bytes
     """SHA-256 of the agent's token."""
+    session_id: _builtins.str
+    """Id of the agent's run that numbers them, a UUID; a line with a number that this run has used is not stored again. Empty: all are stored."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.LogLine]:
         """The lines, at most 1000."""
@@ -540,10 +553,11 @@ class RecordAgentLogsRequest(_message.Message):
         *,
         token_hash: _builtins.bytes = ...,
         lines: _abc.Iterable[_types_pb2.LogLine] | None = ...,
+        session_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "token_hash", b"token_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "session_id", b"session_id", "token_hash", b"token_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -106,21 +106,27 @@ SELECT id, workspace_id, log_bytes FROM agents WHERE token_hash = $1 AND deleted
 
 -- name: record_connected
 -- Notes that agents are connected. Returns the workspaces for which this is news.
--- $1 token hashes, $2 now, $3 those seen after this were connected already
+-- A gateway that has merely not noticed yet that its connection is dead goes on naming the agent: that does not take it from another.
+-- $1 token hashes, $2 now, $3 those seen after this were connected already, $4 the gateway if it says, $5 which of them it heard themselves
 WITH seen AS (
-    SELECT id, workspace_id, (last_seen_at IS NULL OR last_seen_at <= $3 OR disconnected_at >= last_seen_at) AS is_news
+    SELECT id, workspace_id, (last_seen_at IS NULL OR last_seen_at <= $3 OR disconnected_at >= last_seen_at) AS is_news,
+           token_hash IN (SELECT unnest($5::bytea[])) AS has_arrived
     FROM agents WHERE token_hash = ANY ($1::bytea[]) AND deleted_at IS NULL
     ORDER BY id FOR UPDATE
 ), noted AS (
-    UPDATE agents SET last_seen_at = $2, disconnected_at = NULL FROM seen WHERE agents.id = seen.id
+    UPDATE agents SET last_seen_at = $2, disconnected_at = NULL,
+        seen_by = CASE WHEN $4::uuid IS NULL OR has_arrived OR is_news THEN $4 ELSE coalesce(seen_by, $4) END
+    FROM seen WHERE agents.id = seen.id
 )
 SELECT DISTINCT workspace_id FROM seen WHERE is_news;
 
 -- name: record_disconnected
--- Notes that agents have gone.
--- $1 token hashes, $2 now
+-- Notes that agents have gone, but for those that another gateway has heard since.
+-- $1 token hashes, $2 now, $3 the gateway that lost them, if it says
 WITH gone AS (
-    SELECT id FROM agents WHERE token_hash = ANY ($1::bytea[]) AND deleted_at IS NULL ORDER BY id FOR UPDATE
+    SELECT id FROM agents
+    WHERE token_hash = ANY ($1::bytea[]) AND deleted_at IS NULL AND ($3::uuid IS NULL OR seen_by IS NULL OR seen_by = $3)
+    ORDER BY id FOR UPDATE
 )
 UPDATE agents SET disconnected_at = $2 FROM gone WHERE agents.id = gone.id
 RETURNING workspace_id;
@@ -134,13 +140,27 @@ ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at,
 WHERE settings.updated_at < $3;
 
 -- name: insert_agent_logs
--- Stores lines of an agent's scripts.
--- $1 agent, $2 times, $3 levels, $4 stages, $5 texts, $6 how many bytes they are
-WITH counted AS (
-    UPDATE agents SET log_bytes = log_bytes + $6 WHERE id = $1
+-- Stores lines of an agent's scripts, each number of a run once. Runs send in the order of their numbers, and again from the first
+-- line that was not answered for, so the highest number says it all. Lines without a run, or a number, are stored as often as they come.
+-- $1 agent, $2 times, $3 levels, $4 stages, $5 texts, $6 how many bytes each is, $7 the run that numbers them, if any, $8 numbers
+WITH locked AS (
+    SELECT id FROM agents WHERE id = $1 FOR NO KEY UPDATE
+), mark AS (
+    INSERT INTO agent_log_sessions AS s (agent_id, session_id, last_sequence, previous_sequence)
+    SELECT id, $7, (SELECT coalesce(max(number), 0) FROM unnest($8::bigint[]) AS number), 0 FROM locked WHERE $7::uuid IS NOT NULL
+    ON CONFLICT (agent_id, session_id) DO UPDATE SET
+        previous_sequence = s.last_sequence, last_sequence = greatest(s.last_sequence, excluded.last_sequence)
+    RETURNING previous_sequence
+), fresh AS (
+    SELECT line.* FROM unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::bigint[], $8::bigint[])
+        WITH ORDINALITY AS line (written_at, level, stage, text, bytes, number, position)
+    LEFT JOIN mark ON true
+    WHERE mark.previous_sequence IS NULL OR line.number <= 0 OR line.number > mark.previous_sequence
+), counted AS (
+    UPDATE agents SET log_bytes = log_bytes + coalesce((SELECT sum(bytes) FROM fresh), 0) FROM locked WHERE agents.id = locked.id
 )
 INSERT INTO agent_logs (agent_id, written_at, level, stage, text)
-SELECT $1, line.* FROM unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[]) AS line;
+SELECT $1, written_at, level, stage, text FROM fresh ORDER BY position;
 
 -- name: list_pools_of_workspaces
 -- The presets workspaces of the pool belong to.
