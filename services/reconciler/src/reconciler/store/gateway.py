@@ -113,7 +113,7 @@ class Agents:
                 now,
             )
 
-        rows = await self._database.run(record)
+        rows = await self._database.change(record)
         known = {row["position"] for row in rows}
         moved = {row["claim_id"]: row for row in rows if row["workspace_id"] is not None}
         shared = sorted({row["claim_id"] for row in rows if row["has_others"]})
