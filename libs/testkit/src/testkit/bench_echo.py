@@ -26,7 +26,7 @@ CALL = "/bare.Echo/Call"
 HOLD = "/bare.Echo/Hold"
 FIRE = "/bare.Echo/Fire"
 BEAT: Final = b"\x0a\x04\x08\xd8\xad\x03"  # as many bytes as a gateway's heartbeat
-BEATS_PER_SECOND: Final = 4  # as often as a gateway looks who is due
+BEATS_PER_SECOND: Final = 2  # as often as a gateway looks who is due
 
 
 @dataclass(slots=True)

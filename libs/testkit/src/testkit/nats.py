@@ -49,8 +49,11 @@ class OwnNats:
         await self._server.start()
 
     def freeze(self) -> None:
-        """Holds it still: connections stay open and nothing is answered."""
+        """Holds it still: connections stay open and nothing is answered. Returns when it stands: a
+        thread that runs just then would answer what comes next.
+        """
         os.kill(self._server.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self._server.pid, os.WSTOPPED | os.WNOWAIT)
 
     def thaw(self) -> None:
         """Lets it go on."""
