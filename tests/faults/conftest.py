@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from testkit.build_site import BuildSite
+from testkit.crashes import end_agents
 from testkit.gate_server import serve_gates
 from testkit.system import run_system
 
@@ -33,3 +34,4 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Build
             site = BuildSite(system=system, server=server)
             await site.push()
             yield site
+        end_agents(site.system.layout.workspaces)

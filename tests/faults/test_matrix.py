@@ -50,9 +50,6 @@ CASES = [
     *((step, victim) for step in STEPS for victim in VICTIMS),
     *((step, "terraform") for step in RUNS_TERRAFORM),
 ]
-UPLOADS = "query LIKE '%UPDATE workspace_builds SET tfstate%'"
-ENDS = "(query LIKE '%INSERT INTO agents%' OR query LIKE '%UPDATE agents SET deleted_at%')"
-DOWNLOADS = "query LIKE '%archives%'"
 
 
 @pytest.mark.parametrize(("step", "victim"), CASES)
@@ -149,7 +146,7 @@ async def held_at(site: BuildSite, step: str, deleted: str) -> AsyncGenerator[Tr
                 shutil.rmtree(each) if each.is_dir() else each.unlink()
             async with locked(site, "archives", "ACCESS EXCLUSIVE"):
                 trio = await site.ask(deleted)
-                await wait_blocked(site, DOWNLOADS, 1)  # one download serves all three
+                await wait_blocked(site, "archives", 1)  # one download serves all three
                 yield trio
         case "init":
             shutil.rmtree(site.system.layout.provisioner / "cache" / "init")
@@ -182,12 +179,12 @@ async def held_at(site: BuildSite, step: str, deleted: str) -> AsyncGenerator[Tr
                 locked(site, "workspace_builds", "SHARE"),
             ):
                 await end_apply(site)
-                await wait_blocked(site, UPLOADS, 3)
+                await wait_blocked(site, "workspace_builds", 3)
                 yield trio
         case _:
             async with amid_apply(site, deleted) as trio, locked(site, "agents", "SHARE"):
                 await end_apply(site)
-                await wait_blocked(site, ENDS, 3)
+                await wait_blocked(site, "agents", 3)
                 yield trio
 
 
@@ -251,12 +248,12 @@ async def locked(site: BuildSite, table: str, mode: str) -> AsyncGenerator[None]
         connection.terminate()
 
 
-async def wait_blocked(site: BuildSite, which: str, count: int) -> None:
-    """Returns when so many statements wait for a lock."""
+async def wait_blocked(site: BuildSite, table: str, count: int) -> None:
+    """Returns when so many wait for the table that has to do with jobs: one for each build."""
     await wait_number(
         site,
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        f" AND pid <> pg_backend_pid() AND {which}",
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted"
+        f" AND relation = '{table}'::regclass AND query NOT LIKE '%last_seen_at = %'",
         count,
     )
 

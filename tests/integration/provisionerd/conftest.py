@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from testkit.crashes import end_agents
 from testkit.system import RunningSystem, run_system
 from testkit.worker_lab import WorkerLab, worker_lab
 
@@ -38,3 +39,4 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Run
     extra = {"provisionerd": provisionerd, "reconciler": reconciler}
     async with run_system(directory, extra) as system:
         yield system
+    end_agents(system.layout.workspaces)

@@ -10,7 +10,7 @@ from pathlib import Path
 from testkit.eventually import eventually
 from testkit.system import RunningSystem
 
-__all__ = ["crash_postgres", "list_terraform", "processes_in"]
+__all__ = ["crash_postgres", "end_agents", "list_terraform", "processes_in"]
 
 RECOVERY_SECONDS = 40.0
 
@@ -32,6 +32,13 @@ def list_terraform(system: RunningSystem) -> list[int]:
         for pid, command in processes_in(system.layout.provisioner)
         if Path(command.partition("\0")[0]).name in ("terraform", "tofu")
     ]
+
+
+def end_agents(directory: Path) -> None:
+    """Ends what the workspaces below a directory still run, after a test."""
+    for pid, _ in processes_in(directory):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def crash_postgres(system: RunningSystem) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from provisionerd.core.errors import (
@@ -54,7 +55,8 @@ class Rescue:
         """Ends what still runs, before any new job may start; returns what is left to tell."""
         leftovers = await asyncio.to_thread(self._dirs.list_leftovers)
         for job_dir in leftovers:
-            count = await asyncio.to_thread(end_orphans, job_dir.root, self._programs)
+            is_whole = partial(self._has_tfstate, job_dir)
+            count = await asyncio.to_thread(end_orphans, job_dir.root, self._programs, is_whole)
             _LOG.warning(
                 "a job was left behind by an earlier process",
                 action="rescue",
@@ -91,6 +93,9 @@ class Rescue:
                 path="" if path is None else str(path),
                 error=error,
             )
+
+    def _has_tfstate(self, job_dir: JobDir) -> bool:
+        return self._salvage(job_dir.work_dir) is not None
 
     def _find_newest(self, job_dir: JobDir) -> bytes | None:
         found = self._salvage(job_dir.work_dir)
