@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 MEMBERS := libs/contracts libs/svckit libs/bus libs/agentsdk libs/embedded libs/cli libs/testkit \
            services/reconciler services/provisionerd services/agentgw
 STAMP := $(VENV)/.installed
+AWS := $(VENV)/aws
 export GRPC_ENABLE_FORK_SUPPORT := 0
 # Without a PATH, make itself looks in fewer places than the shell does.
 export PATH ?= /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast lint format typecheck arch gen gen-check buf deploy-check image-check sim skew bluegreen corpus bench lock clean
+.PHONY: help setup demo up test test-fast lint format typecheck arch gen gen-check buf deploy-check image-check sim skew bluegreen faults corpus bench lock clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +36,7 @@ up: setup ## Run the whole system on this machine until Ctrl-C
 
 test: setup ## Check style, types and architecture, then run the default test suite
 	@$(MAKE) --no-print-directory lint typecheck arch gen-check buf
-	@$(BIN)/python -m pytest -m "not bench and not image and not long and not corpus" -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not bench and not image and not long and not corpus and not faults" -n 2 --dist loadfile $(ARGS)
 
 test-fast: setup ## Unit and architecture tests only: no IO, seconds
 	@$(BIN)/python -m pytest tests/unit tests/architecture $(ARGS)
@@ -78,16 +79,27 @@ skew: setup ## The release before this one beside today's: every pairing of serv
 bluegreen: setup ## Replace every service under load with 500 agents, and count who noticed
 	@$(BIN)/python -m pytest tests/e2e/test_bluegreen.py -m long -s --timeout 900 $(ARGS)
 
+faults: setup ## End every process by force at every step of Terraform builds, and count what was made (minutes)
+	@$(BIN)/python -m pytest tests/faults -m faults -v $(ARGS)
+
 bench: setup ## Benchmarks beside their floors: prints tables, writes bench-results/*.json
 	@$(BIN)/python -m pytest tests/bench -m bench -s --timeout 900 $(ARGS)
 
-corpus: setup ## Templates of others from import to delete, with stub providers (CORPUS=a checkout of a template registry)
-	@CORPUS="$(CORPUS)" $(BIN)/python -m pytest tests/corpus -m corpus -s $(ARGS)
+$(AWS)/.installed: tests/corpus/aws-requirements.lock
+	@echo "Setting up $(AWS) (once, about a minute) ..."
+	@$(PYTHON) -m venv $(AWS)
+	@$(AWS)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+corpus: setup $(AWS)/.installed ## Templates of others from import to delete, with stub providers (CORPUS=a checkout of a template registry)
+	@CORPUS="$(CORPUS)" AWS_PYTHON="$(AWS)/bin/python" $(BIN)/python -m pytest tests/corpus -m corpus -s $(ARGS)
 
 lock: ## Recompile requirements.lock from requirements.in
 	@$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
 	@$(VENV)/lock/bin/uv pip compile --quiet --prerelease=if-necessary-or-explicit --universal \
 	  --generate-hashes --python-version 3.11 --no-emit-index-url requirements.in -o requirements.lock
+	@$(VENV)/lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	  --no-emit-index-url tests/corpus/aws-requirements.in -o tests/corpus/aws-requirements.lock
 
 clean: ## Remove the virtual environment and every generated directory
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis bench-results .warmpool

@@ -2,7 +2,9 @@
 
 Both start from the same tfstate, get the same new owner, and talk to a provider served the same
 way, turn by turn, so that a noisy machine troubles both alike. Then the same claims side by side.
-Prints a table and writes bench-results/terraform.json; asserts no time.
+Last, claims of the whole system (reconciler, worker, gateway, agents), from the request to the
+acknowledgement, turn by turn with the bare apply: with the pool at rest, and while it refills.
+Prints tables and writes bench-results/terraform*.json; asserts no time.
 """
 
 from __future__ import annotations
@@ -26,6 +28,12 @@ from provisionerd.terraform import TerraformProvisioner, TerraformSettings, find
 from provisionerd.terraform.context import build_context
 from provisionerd.terraform.tfstate import read_tfstate
 from provisionerd.tfprovider import serve_provider
+from testkit.system import RunningSystem, run_system
+from warmpool.control.v1.pools_pb2 import SetPoolPausedRequest
+from warmpool.control.v1.templates_pb2 import PushTemplateHeader
+from warmpool.control.v1.workspaces_pb2 import Claim, CreateWorkspaceRequest
+from warmpool_cli.archive import pack_template
+from warmpool_cli.flows.pushing import follow_import, upload_template
 
 pytestmark = [
     pytest.mark.bench,
@@ -37,6 +45,8 @@ pytestmark = [
 ]
 
 ROUNDS = 11
+SYSTEM_ROUNDS = int(os.environ.get("WARMPOOL_BENCH_CLAIMS") or 8)
+PATIENCE_SECONDS = 120.0
 EXAMPLE = Path(__file__).parents[2] / "examples" / "terraform"
 RESULTS = Path(__file__).parents[2] / "bench-results"
 CREATE = Build(
@@ -65,6 +75,7 @@ class Bench:
     """A created workspace, and two ways to claim it again and again."""
 
     def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
         self._directory = directory
         self._numbers = count(1)
         self._environment = {
@@ -194,3 +205,92 @@ async def _run_parallel(bench: Bench, width: int) -> dict[str, float]:
         "claims_per_second": len(figures) / (perf_counter() - started),
         "median_ms": statistics.median(figures),
     }
+
+
+STEPS = ("claimed", "built", "delivered", "applied")
+
+
+async def test_claim_to_acknowledgement_beside_bare_apply(tmp_path: Path) -> None:
+    binary = str(find_terraform())
+    provisionerd = {
+        "WARMPOOL_PROVISIONERD_PROVISIONERS": "terraform,process",
+        "WARMPOOL_PROVISIONERD_TERRAFORM_PATH": binary,
+    }
+    bare: list[float] = []
+    async with (
+        _a_bench(tmp_path / "bare") as bench,
+        run_system(tmp_path / "system", {"provisionerd": provisionerd}, pauses={}) as system,
+    ):
+        await _push_example(system, tmp_path / "template")
+        lines = {
+            "pool at rest": await _claim_in_turn(system, bench, bare, refills=False),
+            "pool refills meanwhile": await _claim_in_turn(system, bench, bare, refills=True),
+        }
+
+    middle = statistics.median(bare)
+    print(f"\n{'':32}{'median ms':>10}{'min ms':>10}{'max ms':>10}{'of bare':>10}")
+    print(f"{'bare terraform apply':32}{middle:10.0f}{min(bare):10.0f}{max(bare):10.0f}")
+    for line, claims in lines.items():
+        for step in STEPS:
+            figures = [claim[step] for claim in claims]
+            row = f"{line}: {step}"
+            ratio = statistics.median(figures) / middle
+            print(
+                f"{row:32}{statistics.median(figures):10.0f}{min(figures):10.0f}"
+                f"{max(figures):10.0f}{ratio:10.2f}"
+            )
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "terraform-system.json").write_text(
+        json.dumps({"bare_apply_ms": bare, "claims_ms": lines}, indent=2)
+    )
+
+
+async def _push_example(system: RunningSystem, directory: Path) -> None:
+    """The example with a pool that is large enough for one line of claims."""
+    shutil.copytree(EXAMPLE, directory)
+    file = directory / "main.tf"
+    file.write_text(file.read_text().replace("instances = 2", f"instances = {SYSTEM_ROUNDS + 1}"))
+    header = PushTemplateHeader(template="example", provisioner_type="terraform", promote=True)
+    archive = pack_template(directory).content
+    pushed = await upload_template(system.client, header, archive, lambda _sent: None)
+    await follow_import(system.client, pushed.version, lambda _line: None)
+
+
+async def _claim_in_turn(
+    system: RunningSystem, bench: Bench, bare: list[float], *, refills: bool
+) -> list[dict[str, float]]:
+    """Claims, one after the other, each after a bare apply; the first of them is not counted."""
+    claims: list[dict[str, float]] = []
+    await _pause(system, paused=False)
+    await system.wait_warm("example", seconds=PATIENCE_SECONDS)
+    await _pause(system, paused=not refills)
+    for number in range(SYSTEM_ROUNDS + 1):
+        bare_ms = await _time(bench.bare_claim)
+        request = CreateWorkspaceRequest(template="example", preset="Standard")
+        answer = await system.client.workspaces.CreateWorkspace(request, timeout=PATIENCE_SECONDS)
+        assert answer.warm
+        workspace = await system.wait_applied(answer.workspace.id, seconds=PATIENCE_SECONDS)
+        assert not workspace.claim.error
+        if refills:
+            await system.wait_warm("example", seconds=PATIENCE_SECONDS)
+        if number:
+            bare.append(bare_ms)
+            claims.append(_split(workspace.claim))
+    return claims
+
+
+async def _pause(system: RunningSystem, *, paused: bool) -> None:
+    request = SetPoolPausedRequest(template="example", paused=paused)
+    await system.client.pools.SetPoolPaused(request, timeout=PATIENCE_SECONDS)
+
+
+def _split(claim: Claim) -> dict[str, float]:
+    """Milliseconds from the request to each step."""
+    asked = claim.requested_at.ToDatetime()
+    reached = {
+        "claimed": claim.claimed_at,
+        "built": claim.built_at,
+        "delivered": claim.delivered_at,
+        "applied": claim.applied_at,
+    }
+    return {step: (at.ToDatetime() - asked).total_seconds() * 1000 for step, at in reached.items()}

@@ -117,3 +117,27 @@ async def test_a_rendered_file_and_the_rarer_things(tmp_path: Path) -> None:
     (server,) = [each for each in life.tfstates["claim"].managed if each.type == "cloud_server"]
     interfaces = server.attributes["interface"]
     assert [each["subnet"] for each in interfaces] == ["a", "b"]  # type: ignore[index]
+
+
+async def test_a_machine_that_is_stopped_with_its_workspace(tmp_path: Path) -> None:
+    life = await live_through("aws", tmp_path)
+    assert life.providers == ["hashicorp/aws"]
+    machines = {
+        step: next(each for each in tfstate.managed if each.type == "aws_instance")
+        for step, tfstate in life.tfstates.items()
+        if step != "delete"
+    }
+    # the same machine all along, with its owner's name on it
+    assert len({str(each.attributes["id"]) for each in machines.values()}) == 1
+    tags = {step: str(each.attributes["tags"]) for step, each in machines.items()}
+    assert [who in tags["create"] for who in ("'prebuilds'", "'grace'")] == [True, False]
+    assert [who in tags["claim"] for who in ("'prebuilds'", "'grace'")] == [False, True]
+    wanted = {
+        step: next(each for each in tfstate.managed if each.type == "aws_ec2_instance_state")
+        for step, tfstate in life.tfstates.items()
+        if step != "delete"
+    }
+    stopped = [step for step, each in wanted.items() if "stopped" in str(each.attributes["state"])]
+    assert stopped == ["stop"]
+    homes = {each.address: each.agent_names for each in life.claimed.resources if each.agent_names}
+    assert homes == {"aws_instance.machine": ("main",)}

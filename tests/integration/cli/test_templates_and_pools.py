@@ -296,6 +296,21 @@ async def test_resuming_a_template_lifts_the_limit_of_its_pools_alone(
     assert control.asked(ResumePoolRequest) == [ResumePoolRequest(template="demo", preset="Large")]
 
 
+async def test_resuming_says_what_it_did_and_not_what_was_nothing_to_do(
+    cli: Cli, control: FakeControl
+):
+    limited = a_pool(preset_name="Large", health=PoolHealth.POOL_HEALTH_HARD_LIMITED)
+    control.on("SetPoolPaused", SetPoolPausedResponse())
+    control.on("ListPools", ListPoolsResponse(pools=[limited]), ListPoolsResponse())
+    control.on("ResumePool", ResumePoolResponse(pool=limited))
+
+    ran = await cli("pool", "resume", "demo")
+    again = await cli("pool", "resume", "demo")
+
+    assert ran.out == "hard limit of Large lifted: one probe build decides\n"
+    assert again.out == "0 pools resumed\n"
+
+
 async def test_invalidating(cli: Cli, control: FakeControl):
     control.on("InvalidatePool", InvalidatePoolResponse(invalidated=2))
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from testkit.crashes import list_terraform
 from testkit.eventually import eventually
 from testkit.system import RunningSystem
 from warmpool.common.v1.types_pb2 import JobStatus
@@ -58,7 +59,7 @@ resource "terraform_data" "made" {
   }
 }
 resource "terraform_data" "gated" {
-  depends_on       = [terraform_data.made, FIRST]
+  depends_on       = [terraform_data.made]
   input            = data.coder_workspace.me.id
   triggers_replace = [data.coder_workspace_owner.me.name]
   provisioner "local-exec" {
@@ -122,11 +123,7 @@ class Site:
         files = self.directory / "files"
         files.mkdir(parents=True)
         text = TF.replace("PRESET", preset).replace("GATE", str(self.gate))
-        # nothing else ends while the gate is there: terraform would store what is gated as made
-        first = "terraform_data.agent" if preset else "terraform_data.made"
-        text = text.replace("FIRST", first).replace(
-            "WORKSPACES", str(self.system.layout.workspaces)
-        )
+        text = text.replace("WORKSPACES", str(self.system.layout.workspaces))
         (files / "main.tf").write_text(text.replace("JOURNAL", str(self.directory / "journal")))
         header = PushTemplateHeader(
             template=self.template, provisioner_type="terraform", promote=True
@@ -211,14 +208,7 @@ async def crash_at(site: Site, step: str, workspace_id: str) -> None:
 
 
 def no_terraform(system: RunningSystem) -> None:
-    found: list[str] = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if (entry / "cwd").readlink().is_relative_to(system.layout.provisioner):
-                found.append((entry / "cmdline").read_text(errors="replace").partition("\0")[0])
-        except OSError:
-            continue  # it has ended, or is the kernel's
-    assert not [each for each in found if Path(each).name in ("terraform", "tofu")]
+    assert not list_terraform(system)
 
 
 async def test_a_worker_that_dies_before_its_apply(system: RunningSystem) -> None:

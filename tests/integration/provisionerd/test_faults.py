@@ -18,6 +18,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from testkit.crashes import crash_postgres, list_terraform, processes_in
 from testkit.eventually import eventually
 from testkit.system import RunningSystem
 from warmpool.common.v1.types_pb2 import JobStatus
@@ -188,7 +189,8 @@ async def test_what_terraform_made_is_made_once_and_never_forgotten(
     expected = JobStatus.JOB_STATUS_SUCCEEDED
     match victim:
         case "terraform":
-            os.kill(find_terraform(system), signal.SIGKILL)
+            (pid,) = list_terraform(system)
+            os.kill(pid, signal.SIGKILL)
             expected = JobStatus.JOB_STATUS_FAILED  # nobody knows whether a repetition would help
         case "provisionerd":
             await system.wait_back(victim, system.kill(victim))
@@ -209,37 +211,6 @@ async def test_what_terraform_made_is_made_once_and_never_forgotten(
     assert f"unmade {made[0]}" in site.journal()
 
 
-def find_terraform(system: RunningSystem) -> int:
-    """The one that runs now, below the system's directory."""
-    (pid,) = [
-        pid
-        for pid, command in processes_in(system.layout.provisioner)
-        if Path(command.partition("\0")[0]).name in ("terraform", "tofu")
-    ]
-    return pid
-
-
-async def crash_postgres(system: RunningSystem) -> None:
-    """Ends one of its processes by force: the server drops every connection and recovers."""
-
-    def checkpointer() -> int:
-        found = [
-            pid
-            for pid, command in processes_in(system.layout.postgres)
-            if command.startswith("postgres: checkpointer")
-        ]
-        assert len(found) == 1
-        return found[0]
-
-    before = checkpointer()
-    os.kill(before, signal.SIGKILL)
-
-    def look() -> None:
-        assert checkpointer() != before
-
-    await eventually(look, seconds=SECONDS)
-
-
 def agents_of(system: RunningSystem, workspace_id: str) -> list[int]:
     """The agents that run in a workspace."""
     return [
@@ -247,18 +218,6 @@ def agents_of(system: RunningSystem, workspace_id: str) -> list[int]:
         for pid, command in processes_in(system.layout.workspaces / workspace_id)
         if "agentsdk" in command
     ]
-
-
-def processes_in(directory: Path) -> list[tuple[int, str]]:
-    """Every process that works below a directory, with its command line."""
-    found: list[tuple[int, str]] = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if (entry / "cwd").readlink().is_relative_to(directory):
-                found.append((int(entry.name), (entry / "cmdline").read_text(errors="replace")))
-        except OSError:
-            continue  # it has ended, or is the kernel's
-    return found
 
 
 def equals(left: object, right: object) -> None:

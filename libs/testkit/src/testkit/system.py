@@ -241,9 +241,13 @@ class RunningSystem:
 
 @asynccontextmanager
 async def run_system(
-    directory: Path, extra: Mapping[str, Mapping[str, str]] | None = None
+    directory: Path,
+    extra: Mapping[str, Mapping[str, str]] | None = None,
+    *,
+    pauses: Mapping[str, Mapping[str, str]] = SHORT_PAUSES,
 ) -> AsyncGenerator[RunningSystem]:
-    """Runs one below the directory. `extra` is more environment, by service.
+    """Runs one below the directory. `extra` is more environment, by service, and so are `pauses`;
+    without those every service waits as long as it does for people.
 
     Leave and enter it on the main thread and in one event loop: the supervisor's timers live there.
     """
@@ -257,7 +261,7 @@ async def run_system(
         report=lambda _step, _seconds: None,
         note=lambda _line: None,
         service_environ={
-            name: {**SHORT_PAUSES.get(name, {}), **(extra or {}).get(name, {})}
+            name: {**pauses.get(name, {}), **(extra or {}).get(name, {})}
             for name in ("reconciler", "provisionerd", "agentgw")
         },
     ) as local:

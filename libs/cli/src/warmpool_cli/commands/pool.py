@@ -169,7 +169,7 @@ async def _set_paused(call: Invocation, template: str, preset: str, *, paused: b
     )
     if not template:
         call.output.say(f"reconciliation {verb}" if answer.changed else f"was already {verb}")
-    else:
+    elif answer.changed or not lifted:
         call.output.say(f"{counted(answer.changed, 'pool')} {verb}")
     for pool in lifted:
         call.output.say(f"hard limit of {pool.preset_name} lifted: one probe build decides")

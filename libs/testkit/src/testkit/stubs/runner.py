@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -42,6 +42,7 @@ __all__ = ["Life", "live"]
 _PLACE = re.compile(r"(\S+\.tf):(\d+)")
 _HEAD = re.compile(r"(?:resource|data|module|variable|locals|output|provider)\b")
 APPLY_SECONDS = 30.0  # a stub makes at once what it makes
+REAL_APPLY_SECONDS = 600.0
 POOL = Owner(id="00000000-0000-4000-8000-0000000000ff", username="prebuilds")
 GRACE = Owner(
     id="00000000-0000-4000-8000-000000000006",
@@ -127,10 +128,14 @@ async def live(
     cli_config: str = "",
     environment: dict[str, str] | None = None,
     before: Callable[[str], None] = lambda _step: None,
+    real: Mapping[str, Path] | None = None,
 ) -> Life:
     """Runs it below `work`, an empty directory that is wiped. `cli_config` is terraform's; `before`
-    is called with the name of each step that is about to be taken.
+    is called with the name of each step that is about to be taken. `real` are providers that are no
+    stubs, by name, with the mirror they come from, which must be the same for all of them; they see
+    `AWS_*` of the environment.
     """
+    real = real or {}
     life = Life(name=name or template.name)
     cli_config_file = work / "cli.tfrc"
     cli_config_file.write_text(cli_config)
@@ -142,11 +147,13 @@ async def live(
         ]
         usage = await asyncio.to_thread(read_usage, directories, template)
         life.providers = sorted(usage.addresses.values())
-        async with serve_stubs(usage) as reattach:
+        async with serve_stubs(usage, real) as reattach:
             settings = TerraformSettings(
                 cache_dir=work / "cache",
                 cli_config_file=cli_config_file,
-                apply_timeout_seconds=APPLY_SECONDS,
+                apply_timeout_seconds=REAL_APPLY_SECONDS if real else APPLY_SECONDS,
+                plugin_mirror_dir=next(iter(real.values()), None),
+                env_allowed=("AWS_*",) if real else (),
                 interrupt_grace_seconds=1.0,
                 env_set={
                     "TF_REATTACH_PROVIDERS": reattach,

@@ -14,7 +14,7 @@ import base64
 import importlib
 import json
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, cast
@@ -49,13 +49,17 @@ Call = grpc.aio.ServicerContext[Any, Awaitable[Any]]
 
 
 @asynccontextmanager
-async def serve_stubs(usage: Usage) -> AsyncGenerator[str]:
-    """Serves every provider that is not ours; yields what `TF_REATTACH_PROVIDERS` must hold."""
+async def serve_stubs(usage: Usage, real: Collection[str] = ()) -> AsyncGenerator[str]:
+    """Serves every provider that is neither ours nor real; yields what `TF_REATTACH_PROVIDERS` must
+    hold.
+    """
     reattach: dict[str, Any] = {}
     servers: list[grpc.aio.Server] = []
     with tempfile.TemporaryDirectory(prefix="stubs-") as place:
         try:
             for name, address in usage.addresses.items():
+                if name in real:
+                    continue
                 socket = Path(place) / f"{len(servers)}.sock"
                 server = grpc.aio.server()
                 add_ProviderServicer_to_server(StubProvider(name, usage), server)

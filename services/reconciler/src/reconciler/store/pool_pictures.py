@@ -1,7 +1,7 @@
 """Pictures of pools, as plans are made of.
 
 Promises: a picture is of one moment; and that for a pass costs this process what the pass may do,
-however many members pools have: who is not named is counted, by the database.
+however many members pools have: who is not named is counted, by the database (ADR 0015).
 """
 
 from __future__ import annotations
