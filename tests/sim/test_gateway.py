@@ -236,6 +236,10 @@ def test_a_broken_gateway_is_caught(mutant: type[SessionBook]) -> None:
 # --- Seeds -------------------------------------------------------------------------------------
 
 
+def test_a_stream_that_breaks_at_the_moment_it_is_refused_is_one_that_broke() -> None:
+    assert judge(223, IN_PEACE) == []
+
+
 def test_one_seed_always_tells_the_same_story() -> None:
     def tell(seed: int) -> str:
         world = GatewayWorld(seed, TURMOIL)
