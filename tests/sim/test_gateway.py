@@ -72,6 +72,12 @@ IN_TURMOIL = Trial(plan=TURMOIL, within_seconds=30.0)
 # four calls, each there and back: the one that is under way when the agent comes, its own, and both
 # once more if its claim is announced meanwhile
 IN_PEACE = Trial(plan=FAIR, within_seconds=4 * 2 * 0.4 + 0.1, is_calm_first=False)
+# longer reads, during which more is committed: what is lost by then is lost in every other world
+WITH_SLOW_READS = replace(
+    IN_PEACE,
+    plan=replace(FAIR, faults=replace(FAIR.faults, call_delay_seconds=2.0)),
+    within_seconds=4 * 2 * 2.0 + 0.1,
+)
 # nothing sweeps, so that only what the bus says of itself finds what it lost
 OFF_THE_BUS = Trial(
     plan=WorldPlan(
@@ -203,7 +209,7 @@ class DeliversOnEveryStream(SessionBook):
 
 
 MUTANTS: dict[type[SessionBook], Trial] = {
-    SubscribesAfterReading: replace(IN_PEACE, expected="2:"),
+    SubscribesAfterReading: replace(WITH_SLOW_READS, expected="2:"),
     NeverSweeps: Trial(
         plan=WorldPlan(faults=Faults(lost_hint=1.0)), within_seconds=30.0, expected="never told"
     ),
@@ -228,6 +234,10 @@ def test_a_broken_gateway_is_caught(mutant: type[SessionBook]) -> None:
 
 
 # --- Seeds -------------------------------------------------------------------------------------
+
+
+def test_a_stream_that_breaks_at_the_moment_it_is_refused_is_one_that_broke() -> None:
+    assert judge(223, IN_PEACE) == []
 
 
 def test_one_seed_always_tells_the_same_story() -> None:

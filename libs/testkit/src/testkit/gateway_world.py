@@ -234,14 +234,14 @@ class GatewayWorld:
                         await self._clock.sleep(frame.after_seconds)
                 for watcher in watchers:
                     watcher.cancel()
-        except* Unavailable as failures:
+        except* ServiceError as failures:  # one clause: a stream may break as it is refused
+            if failures.subgroup(Unavailable) is None:
+                raise failures.exceptions[0] from None
             is_stranded = self._strand[story.token].is_set() and delivered is None
             if is_stranded:
                 self._start(self._write_to_nobody(gateway, session))
                 await self._clock.sleep(UNNOTICED_SECONDS * self._chance.random())
             raise Unavailable("the connection broke") from failures
-        except* ServiceError as failures:
-            raise failures.exceptions[0] from None
         finally:
             if not is_stranded:
                 gateway.close(session)
