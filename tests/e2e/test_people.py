@@ -42,6 +42,7 @@ async def test_a_new_users_claim_is_theirs_and_is_kept_with_their_name(
         answer = await workspaces.CreateWorkspace(CreateWorkspaceRequest(template=template))
         assert (answer.warm, answer.workspace.owner_name) == (True, username)
         await running_system.wait_applied(answer.workspace.id, seconds=20)
+        await running_system.wait_warm(template)
         (prebuild, *_) = await running_system.prebuilds(template)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await workspaces.DeleteWorkspace(DeleteWorkspaceRequest(workspace_id=prebuild.id))

@@ -96,11 +96,24 @@ def test_a_diagnostic_becomes_lines_and_the_first_error_is_kept() -> None:
 def test_a_secret_is_learned_before_a_templates_output_is_logged() -> None:
     said: list[Line] = []
     masker = Masker()
-    log = BuildLog(
-        _into(said),
-        masker,
-        before_output=lambda: masker.add(["made-just-now"]),
-    )
+
+    def learn() -> bool:
+        masker.add(["made-just-now"])
+        return True
+
+    log = BuildLog(_into(said), masker, before_output=learn)
     log.begin("plan")
     log.take(_hook("provision_progress", "28.000000", "vm: token is made-just-now"))
     assert said == [(Level.INFO, "plan", f"vm: token is {MASK}")]
+
+
+def test_what_may_hold_a_secret_nobody_can_know_yet_is_not_shown() -> None:
+    said: list[Line] = []
+    log = BuildLog(_into(said), Masker(), before_output=lambda: False)
+    log.take(_hook("provision_progress", "28.000000", "vm: token is xyz"))
+    error = {"severity": "error", "summary": "it failed", "detail": "Output: xyz"}
+    message = {"@level": "error", "@message": "Error: it failed", "diagnostic": error}
+    log.take(json.dumps({**message, "type": "diagnostic"}))
+    everything = "\n".join([*(text for _, _, text in said), log.errors[0].cause])
+    assert "xyz" not in everything
+    assert "it failed" in everything

@@ -8,6 +8,7 @@ cause. A diagnostic of many lines becomes many log lines, so that none is lost t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from provisionerd.core.provisioner import Level, LogSink
@@ -26,6 +27,7 @@ from provisionerd.terraform.mask import Masker
 __all__ = ["BuildLog"]
 
 _LINE_CHARACTERS_MAX = 4096
+_UNSAFE = "[hidden: it may hold a secret, and the tfstate that tells is half-written]"
 
 
 class BuildLog:
@@ -36,13 +38,13 @@ class BuildLog:
         sink: LogSink,
         masker: Masker,
         *,
-        before_output: Callable[[], None] = lambda: None,
+        before_output: Callable[[], bool] = lambda: True,
         on_event: Callable[[Event], None] = lambda _: None,
     ) -> None:
         self._sink = sink
         self._masker = masker
         self._on_event = on_event  # sees each event before it is logged
-        self._before_output = before_output  # secrets may have been made since the last line
+        self._before_output = before_output  # learns the secrets made since the last line
         self._started: dict[tuple[str, str], datetime] = {}
         self.stage = "init"
         self.errors: list[Diagnostic] = []
@@ -61,8 +63,8 @@ class BuildLog:
         self._on_event(event)
         match event:
             case Text(level=level, message=message, from_outside=from_outside):
-                if from_outside:
-                    self._before_output()
+                if from_outside and not self._before_output():
+                    message = _UNSAFE
                 self.say(level, message)
             case Diagnostic() as diagnostic:
                 self._take_diagnostic(diagnostic)
@@ -93,7 +95,8 @@ class BuildLog:
                 self._sink(level, self.stage, line[:_LINE_CHARACTERS_MAX])
 
     def _take_diagnostic(self, diagnostic: Diagnostic) -> None:
-        self._before_output()
+        if not self._before_output():
+            diagnostic = replace(diagnostic, detail=_UNSAFE)
         if diagnostic.level is Level.ERROR:
             self.errors.append(diagnostic)
         where = f" ({diagnostic.filename}:{diagnostic.line})" if diagnostic.filename else ""

@@ -49,6 +49,7 @@ class TfstateKeeper:
         self._keep = keep
         self._creations = CreationsFile(work_dir, before)
         self._kept = before or b""
+        self._first: tuple[int, int] | None = None
         self._seen: tuple[int, int] | None = None
         self._known_count = 0  # what was known of creations when it was seen
 
@@ -58,7 +59,7 @@ class TfstateKeeper:
         """
         self._path.touch(mode=0o600)
         self._path.write_bytes(self._kept)
-        self._seen = self._look()
+        self._first = self._seen = self._look()
 
     def take(self, event: Event) -> None:
         """Looks at what terraform says it does."""
@@ -101,12 +102,18 @@ class TfstateKeeper:
 
     def is_at_rest(self) -> bool:
         """Whether the file is whole now: terraform is not amid a write."""
-        if self._look() == self._seen:
-            return True
+        return self.read_whole() is not None
+
+    def read_whole(self) -> Tfstate | None:
+        """The tfstate as it is now; None while terraform writes it. An empty file is whole only as
+        long as terraform has not touched it.
+        """
         try:
-            return bool(self.read().lineage)
+            before, tfstate, after = self._look(), self.read(), self._look()
         except (TfstateUnreadable, FileNotFoundError):
-            return False
+            return None
+        is_whole = bool(tfstate.lineage) or before == self._first
+        return tfstate if is_whole and before == after else None
 
     def has_changed(self, since: tuple[int, int] | None) -> tuple[int, int] | None:
         """A mark of the file's present content if it differs from `since`, else None."""

@@ -51,10 +51,11 @@ from provisionerd.terraform.replacements import (
     list_replacements,
     read_replacements,
 )
+from provisionerd.terraform.secrets import SecretReader
 from provisionerd.terraform.session import Session, open_session
 from provisionerd.terraform.settings import TerraformSettings
 from provisionerd.terraform.template import read_template
-from provisionerd.terraform.tfstate import Tfstate, TfstateUnreadable, list_secrets, read_tfstate
+from provisionerd.terraform.tfstate import Tfstate, list_secrets, read_tfstate
 from provisionerd.tfprovider import ProviderContext, serve_provider
 
 __all__ = ["TerraformProvisioner"]
@@ -183,7 +184,7 @@ class TerraformProvisioner:
             await job.keep_state(protection.embed(content))
 
         keeper = TfstateKeeper(job.work_dir, job.state, keep)
-        reader = _SecretReader(keeper, masker)
+        reader = SecretReader(keeper, masker)
         log = BuildLog(job.log, masker, before_output=reader, on_event=keeper.take)
         async with self._open(job, build_context(build, before), log, masker) as session:
             keeper.write_first()
@@ -297,25 +298,6 @@ async def _keep_last(keeper: TfstateKeeper, complain: Callable[[str], None]) -> 
         raise ProvisionError(
             f"the tfstate could not be stored within {_KEEP_LAST_SECONDS:.0f} s", retryable=True
         ) from error
-
-
-class _SecretReader:
-    """Teaches the masker what the growing tfstate holds, before a template's output is logged."""
-
-    def __init__(self, keeper: TfstateKeeper, masker: Masker) -> None:
-        self._keeper = keeper
-        self._masker = masker
-        self._mark: tuple[int, int] | None = None
-
-    def __call__(self) -> None:
-        mark = self._keeper.has_changed(self._mark)
-        if mark is None:
-            return
-        try:
-            self._masker.add(list_secrets(self._keeper.read()))
-        except TfstateUnreadable:
-            return  # half-written: the next line looks again
-        self._mark = mark
 
 
 def _read_result(
