@@ -43,6 +43,7 @@ def said(*words: str) -> tuple[str, ...]:
 
 BEGUN = said("planned_change:create", "apply_start:create")
 ENDED = said("apply_complete:create")
+CREATED = said("planned_change:create", "apply_start:create")
 REPLACED = said(
     "planned_change:replace", "apply_start:delete", "apply_complete:delete", "apply_start:create"
 )
@@ -83,6 +84,9 @@ def list_marked(content: bytes) -> list[str]:
         pytest.param(REPLACED, a_tfstate(an_instance("old")), [an_instance()], [VM], id="replaced"),
         pytest.param(
             REPLACED, a_tfstate(an_instance("same")), [an_instance("same")], [VM], id="same id"
+        ),
+        pytest.param(
+            CREATED, a_tfstate(an_instance("same")), [an_instance("same")], [VM], id="gone outside"
         ),
         pytest.param(
             REPLACED, a_tfstate(an_instance(None)), [an_instance(None)], [VM], id="without id"

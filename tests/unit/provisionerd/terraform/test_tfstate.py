@@ -211,3 +211,18 @@ def test_a_replacement_names_what_differs_and_leaves_ours_out() -> None:
     assert list_replacements(planned, before, after) == (
         Replacement(address="docker_container.ws", paths=("name",)),
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "rendered"),
+    [
+        (0, "[0]"),
+        ("a.b", '["a.b"]'),
+        ("b\u00fcr", '["b\u00fcr"]'),
+        ('say "hi"', r'["say \"hi\""]'),
+        ("a${b}%{c}", '["a$${b}%%{c}"]'),
+    ],
+)
+def test_an_address_is_the_one_that_terraform_prints(key: str | int, rendered: str) -> None:
+    tfstate = read_tfstate(_a_tfstate(_a_resource("cloud_vm.one", {}, key=key)))
+    assert [each.address for each in tfstate.managed] == [f"cloud_vm.one{rendered}"]

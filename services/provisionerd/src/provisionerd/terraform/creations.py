@@ -47,6 +47,9 @@ class Creations:
         match word:
             case "planned":
                 self.planned.add(address)
+            case "absent":  # the plan saw nothing there, whatever the tfstate said before
+                self.planned.add(address)
+                self.deleted.add(address)
             case "begun":
                 self.planned.add(address)
                 if address in self.deleted:
@@ -94,7 +97,9 @@ class CreationsFile:
     def take(self, event: Event) -> None:
         """Looks at one event of a command that may create."""
         match event:
-            case PlannedChange(action="create" | "replace", address=address):
+            case PlannedChange(action="create", address=address):
+                self._note("absent", address)
+            case PlannedChange(action="replace", address=address):
                 self._note("planned", address)
             case Summary(operation="plan") if self._known is not None:
                 with self._path.open("rb") as file:

@@ -145,7 +145,9 @@ def _render_key(key: object) -> str:
         case int():
             return f"[{key}]"
         case str():
-            return f"[{json.dumps(key)}]"
+            # as in its events: letters as they are, and what begins a template doubled
+            quoted = json.dumps(key, ensure_ascii=False)
+            return f"[{quoted.replace('${', '$${').replace('%{', '%%{')}]"
         case _:
             return ""
 
