@@ -111,9 +111,10 @@ def test_what_may_hold_a_secret_nobody_can_know_yet_is_not_shown() -> None:
     said: list[Line] = []
     log = BuildLog(_into(said), Masker(), before_output=lambda: False)
     log.take(_hook("provision_progress", "28.000000", "vm: token is xyz"))
-    error = {"severity": "error", "summary": "it failed", "detail": "Output: xyz"}
-    message = {"@level": "error", "@message": "Error: it failed", "diagnostic": error}
+    error = {"severity": "error", "summary": "GET /?token=xyz", "detail": "Output: xyz"}
+    error["address"] = "terraform_data.vm"
+    message = {"@level": "error", "@message": "Error: xyz", "diagnostic": error}
     log.take(json.dumps({**message, "type": "diagnostic"}))
     everything = "\n".join([*(text for _, _, text in said), log.errors[0].cause])
     assert "xyz" not in everything
-    assert "it failed" in everything
+    assert "terraform_data.vm" in everything

@@ -96,7 +96,7 @@ class BuildLog:
 
     def _take_diagnostic(self, diagnostic: Diagnostic) -> None:
         if not self._before_output():
-            diagnostic = replace(diagnostic, detail=_UNSAFE)
+            diagnostic = replace(diagnostic, summary=_UNSAFE, detail="")
         if diagnostic.level is Level.ERROR:
             self.errors.append(diagnostic)
         where = f" ({diagnostic.filename}:{diagnostic.line})" if diagnostic.filename else ""
