@@ -130,8 +130,16 @@ def test_an_agent_that_comes_back_to_a_dead_stream_has_arrived_again() -> None:
 def test_a_sign_of_life_is_reported_once() -> None:
     book = a_book()
     assert book.hear(b"a")
-    assert book.take_report(now_seconds=0.0) == report(b"a")
+    told = book.take_report(now_seconds=0.0)
+    assert (told.connected, told.arrived) == ((b"a",), ())  # its stream may be at another gateway
     assert not book.take_report(now_seconds=100.0)
+
+
+def test_who_has_left_before_the_report_is_not_said_to_have_arrived() -> None:
+    book = a_book()
+    book.hold(b"a")
+    book.release(b"a", has_vanished=False, now_seconds=0.0)
+    assert book.take_report(now_seconds=0.0).arrived == ()
 
 
 def test_signs_of_life_are_bounded() -> None:

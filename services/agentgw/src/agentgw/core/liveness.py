@@ -81,7 +81,8 @@ class LivenessBook:
         while self._news and len(connected) < REPORT_AGENTS_MAX:
             token_hash, _ = self._news.popitem(last=False)
             connected.append(token_hash)
-        arrived = tuple(connected)
+        # who was only heard may be held elsewhere: it is connected, but not taken from there
+        arrived = tuple(each for each in connected if each in self._held)
         while self._reported and len(connected) < REPORT_AGENTS_MAX:
             token_hash, reported_at = next(iter(self._reported.items()))
             if reported_at + self._refresh_seconds > now_seconds:
