@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -20,6 +21,7 @@ __all__ = ["check_bus"]
 NOBODY: Final = str(UUID(int=0))
 """The id of no workspace: hints about it are real ones, and harmless."""
 HEAR_SECONDS: Final = 2.0
+SAY_SECONDS: Final = 0.2
 
 
 async def check_bus(bus: NatsBus, connect: Callable[[], Awaitable[NatsBus]]) -> Check:
@@ -56,15 +58,18 @@ async def _is_heard(bus: NatsBus, ear: NatsBus) -> bool:
             ear.subscribe(subject) as subscription,
         ):
             await ear.flush()
-            event = WorkspaceChanged(workspace_id=NOBODY)
-            await bus.publish(subject, encode_event(event))
             claim = PrebuildClaimed(workspace_id=NOBODY)
             await bus.publish(claims_subject(NOBODY), encode_event(claim))
-            await bus.flush()
-            if bus.refusals or ear.refusals:
-                return False
-            await anext(aiter(subscription))
-            return True
+            heard = aiter(subscription)
+            while True:  # another server of a cluster may hear of the ear a moment later
+                await bus.publish(subject, encode_event(WorkspaceChanged(workspace_id=NOBODY)))
+                await bus.flush()
+                if bus.refusals or ear.refusals:
+                    return False
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SAY_SECONDS):
+                        await anext(heard)
+                        return True
     except (BusError, TimeoutError):
         return False
 
