@@ -107,6 +107,18 @@ async def test_what_cannot_be_used_is_told_with_its_reason(
     assert re.match(said, await files.probe())
 
 
+async def test_a_certificate_that_cannot_be_read_is_told_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def describe(*_: object) -> Certificate:
+        raise RuntimeError("an extension is there twice")  # as the parser does, lazily
+
+    edge = make_identity(tmp_path, "edge")
+    monkeypatch.setattr("svckit.certificate_files._describe", describe)
+    said = await files_of((edge.cert_file, edge.key_file)).probe()
+    assert said.endswith("edge.crt cannot be read: RuntimeError: an extension is there twice")
+
+
 async def test_a_key_of_another_certificate_is_told_until_the_renewal_is_whole(
     tmp_path: Path,
 ) -> None:

@@ -62,15 +62,17 @@ def _read(file: CertificateFile) -> Certificate:
         found = x509.load_pem_x509_certificates(file.file.read_bytes())
         if file.key_file is not None:
             check_pair(file.file, file.key_file)
+            return _describe(file.setting, found[0])
+        # of roots the last one to end counts: a former one may lie beside
+        return _describe(file.setting, max(found, key=lambda each: each.not_valid_after_utc))
     except OSError as error:
         reason = error.strerror and f"{error.filename}: {error.strerror}"
         return Certificate(setting=file.setting, problem=reason or str(error))
     except ValueError as error:
         return Certificate(setting=file.setting, problem=f"{file.file} holds none: {error}")
-    if file.key_file is None:  # of roots the last one to end counts: a former one may lie beside
-        last = max(found, key=lambda each: each.not_valid_after_utc)
-        return _describe(file.setting, last)
-    return _describe(file.setting, found[0])
+    except Exception as error:  # TLS takes certificates with extensions that cannot be read here
+        reason = f"{type(error).__name__}: {error}"
+        return Certificate(setting=file.setting, problem=f"{file.file} cannot be read: {reason}")
 
 
 def _describe(setting: str, certificate: x509.Certificate) -> Certificate:

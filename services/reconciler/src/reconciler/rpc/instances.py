@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 
 from reconciler.core.checks import InstanceView
 from reconciler.core.permissions import ServicePrincipal
@@ -63,9 +63,16 @@ def _decode_certificate(told: pb.Certificate) -> Certificate:
         setting=told.setting[:TEXT_MAX],
         issuer=told.issuer[:TEXT_MAX],
         names=tuple(name[:TEXT_MAX] for name in told.names[:LIST_MAX]),
-        ends_at=told.ends_at.ToDatetime(tzinfo=UTC) if told.HasField("ends_at") else None,
+        ends_at=_decode_end(told),
         problem=told.problem[:TEXT_MAX],
     )
+
+
+def _decode_end(told: pb.Certificate) -> datetime | None:
+    """When it ends; None if that is not said, or beyond what a calendar holds."""
+    never = datetime.max.replace(tzinfo=UTC)
+    ends_at = decode_time(told.ends_at, never)
+    return None if ends_at == never else ends_at
 
 
 def _check(field: str, count: int) -> None:
