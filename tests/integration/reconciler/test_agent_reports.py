@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from reconciler.core.builds import LogLine
+from reconciler.store.gateway import LOG_LINE_BYTES_MIN
 from testkit.pool_world import PoolWorld, token_hash
 
 pytestmark = pytest.mark.integration
@@ -137,7 +138,7 @@ async def test_lines_that_come_again_are_stored_and_counted_once(log: AgentLog) 
     await log.send(run, 1, 2)
     await log.send(run, 1, 2, 3)
     await log.send(run, 2)
-    assert (await log.stored(), await log.size()) == ([1, 2, 3], 3 * len("line 1"))
+    assert (await log.stored(), await log.size()) == ([1, 2, 3], 3 * LOG_LINE_BYTES_MIN)
 
 
 async def test_every_run_has_numbers_of_its_own(log: AgentLog) -> None:

@@ -25,6 +25,7 @@ from svckit.errors import Unauthenticated
 __all__ = ["Agents", "AppliedClaim", "Check", "Manifest", "ReinitStep"]
 
 SQL = load_queries("gateway")
+LOG_LINE_BYTES_MIN = 64  # what a row takes, however short its text
 AGENT_LOG_BYTES_MAX = 1024 * 1024  # per agent: start scripts talk, they do not stream
 REPORTS_NOTED_PER_TIMEOUT = 12  # often enough to tell a gap, seldom enough to cost nothing
 REASON = "prebuild_claimed"
@@ -226,6 +227,8 @@ class Agents:
                 raise _unknown_token()
             if agent["log_bytes"] > AGENT_LOG_BYTES_MAX:
                 return True
+            if not lines:
+                return False
             texts = [
                 line.text.encode()[:LOG_TEXT_BYTES_MAX].decode(errors="ignore").replace("\0", "")
                 for line in lines
@@ -237,7 +240,7 @@ class Agents:
                 [line.level for line in lines],
                 [line.stage for line in lines],
                 texts,
-                list(map(len, texts)),
+                [max(len(text), LOG_LINE_BYTES_MIN) for text in texts],
                 session_id,
                 [line.sequence for line in lines],
             )
