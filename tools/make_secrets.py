@@ -101,8 +101,8 @@ def make_certificates(directory: Path, names: list[str], *, renew: bool) -> None
     write_once(directory / "ca.crt", root.public_bytes(serialization.Encoding.PEM).decode())
     root = x509.load_pem_x509_certificate((directory / "ca.crt").read_bytes())
     for service in CERTIFICATES:
-        path = directory / service / "tls.crt"
-        if path.exists() and not renew:
+        path, key_path = directory / service / "tls.crt", directory / service / "tls.key"
+        if not renew and is_pair(path, key_path):
             continue
         known = [service, f"{service}.{NAMESPACE}.svc", f"{service}.{NAMESPACE}.svc.cluster.local"]
         former = names_of(path) if path.exists() else []
@@ -110,8 +110,19 @@ def make_certificates(directory: Path, names: list[str], *, renew: bool) -> None
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = certificate(service, wanted, key, (root, root_key), LEAF_DAYS)
         # Between the two a service sees a pair that does not belong together, and keeps the former.
-        write(directory / service / "tls.key", pem_of(key))
+        write(key_path, pem_of(key))
         write(path, leaf.public_bytes(serialization.Encoding.PEM).decode())
+
+
+def is_pair(path: Path, key_path: Path) -> bool:
+    """Whether both are there and belong together; a run that was ended between the two leaves a
+    pair that does not.
+    """
+    if not (path.exists() and key_path.exists()):
+        return False
+    key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+    found = x509.load_pem_x509_certificate(path.read_bytes())
+    return found.public_key() == key.public_key()
 
 
 def names_of(path: Path) -> list[str]:

@@ -78,3 +78,15 @@ def test_what_is_there_stays_and_what_is_renewed_has_the_same_names(secrets: Pat
         shake_hands(secrets, client="people", server="reconciler", name=name)
     private = (file for file in secrets.rglob("tls.*") if file.stat().st_mode & 0o077 == 0)
     assert len(list(private)) == 2 * len(SERVICES)
+
+
+def test_a_pair_that_does_not_belong_together_is_made_anew(secrets: Path) -> None:
+    key = secrets / "agentgw/tls.key"
+    key.write_bytes((secrets / "nats/tls.key").read_bytes())  # a renewal was ended between the two
+    first = read_all(secrets)
+
+    make(secrets)
+
+    changed = {path for path, content in read_all(secrets).items() if content != first[path]}
+    assert changed == {"agentgw/tls.key", "agentgw/tls.crt"}
+    shake_hands(secrets, client="people", server="agentgw", name="localhost")
