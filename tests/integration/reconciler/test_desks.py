@@ -84,6 +84,16 @@ async def test_a_job_nobody_heard_of_is_found_by_the_slow_poll(
     assert hall.queue.looks == 2
 
 
+async def test_a_worker_that_comes_looks_whatever_was_known_before(
+    world: PoolWorld, hall: Hall
+) -> None:
+    desk = hall.desks.of(world.worker)
+    assert await desk.take(world.worker, 1) == ()
+    await world.create_prebuild()  # nobody hears of it
+    with desk.occupied():
+        assert len(await desk.take(world.worker, 1)) == 1
+
+
 async def test_a_sign_that_comes_during_a_look_leads_to_another(
     world: PoolWorld, hall: Hall
 ) -> None:
@@ -126,7 +136,7 @@ async def test_workers_of_a_kind_share_what_one_of_them_has_found(
 async def test_what_one_kind_of_worker_does_not_find_another_may(
     world: PoolWorld, hall: Hall, difference: dict[str, object]
 ) -> None:
-    stranger = replace(world.worker, **difference)  # pyright: ignore[reportArgumentType]
+    stranger = replace(world.worker, **difference)  # pyright: ignore[reportArgumentType]  one field of any type
     kept = hall.desks.of(stranger), hall.desks.of(world.worker)
     assert kept[0] is not kept[1]
     await world.execute("UPDATE service_keys SET revoked_at = created_at")

@@ -1,10 +1,10 @@
 """Who looks at the queue for the workers that wait, and when.
 
 Promises: one look for each sign that a job may be there (a hint, a job that was found beside
-another, the slow poll), however many workers wait; no look while it is known that there is none. A
-sign that comes during a look leads to another one. Workers that would be given the same jobs share
-a desk, and what one of them has found out; of many jobs that wait, each gets no more at once than
-its share, however many it wants.
+another, a worker that comes, the slow poll), however many workers wait; no look while it is known
+that there is none. A sign that comes during a look leads to another one. Workers that would be
+given the same jobs share a desk, and what one of them has found out; of many jobs that wait, each
+gets no more at once than its share, however many it wants.
 """
 
 from __future__ import annotations
@@ -38,8 +38,11 @@ class Desk:
 
     @contextmanager
     def occupied(self) -> Generator[None]:
-        """For as long as a worker is here, which then has a share in what waits."""
+        """For as long as a worker is here, which then has a share in what waits. Who comes looks:
+        what others knew may be from before a hint that was lost.
+        """
         self._workers += 1
+        self._empty_since = None
         try:
             yield
         finally:
