@@ -85,6 +85,26 @@ async def test_a_permission_that_is_missing_is_named(
     assert refused in why
 
 
+async def test_who_listens_may_be_known_a_moment_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a cluster, the publisher's server hears of a new listener after the listener's own."""
+    lost: list[str] = []
+    permissions = {"publish": "warmpool.v1.>", "subscribe": "warmpool.v1.>"}
+    async with serve(tmp_path, permissions) as (bus, connect):
+        publish = bus.publish
+
+        async def lose_first(subject: str, payload: bytes) -> None:
+            if subject.startswith("warmpool.v1.workspaces.") and not lost:
+                lost.append(subject)
+            else:
+                await publish(subject, payload)
+
+        monkeypatch.setattr(bus, "publish", lose_first)
+        assert (await check_bus(bus, connect)).is_ok
+    assert len(lost) == 1
+
+
 async def test_a_server_that_is_away_is_told_with_what_it_means() -> None:
     connect = partial(connect_nats, "nats://127.0.0.1:1", name="test")
     bus = await connect()

@@ -165,6 +165,7 @@ async def test_what_services_say_of_themselves_is_told_until_they_fall_silent(
                 setting="tls_cert_file", issuer="root", names=["edge", "127.0.0.1"], ends_at=sent_at
             ),
             instance_pb2.Certificate(setting="nats_ca_file", problem="cannot be read"),
+            instance_pb2.Certificate(setting="far", ends_at=Timestamp(seconds=10**15)),
         ],
     )
     await report(
