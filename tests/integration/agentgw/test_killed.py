@@ -11,7 +11,6 @@ import asyncio
 import io
 import os
 import subprocess
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from bus.subjects import claims_subject
 from testkit.eventually import eventually
 from testkit.fake_gateway_backend import FakeGatewayBackend
 from testkit.faultproxy import FaultProxy, fault_proxy
+from testkit.gateway_process import read_port, start_gateway
 from testkit.gateway_site import AGENT, CLAIM, OWNER, make_check
 from warmpool.common.v1 import types_pb2
 from warmpool.gateway.v1 import gateway_pb2
@@ -218,7 +218,7 @@ async def test_a_gateway_dies_and_the_claim_is_applied_once(
         bus = await connect_nats(nats_url, name="reconciler")
         stack.push_async_callback(bus.close)
         first, second = (
-            stack.enter_context(start_gateway(backend, nats_url, tmp_path, name))
+            stack.enter_context(start_gateway(backend.address, nats_url, tmp_path, name))
             for name in ("first", "second")
         )
         ports = (
@@ -241,37 +241,6 @@ async def test_a_gateway_dies_and_the_claim_is_applied_once(
             await backend.until(lambda: "APPLIED" in scene.phases())
         assert scene.runs() == ["prebuilds", "alice"]
         assert scene.phases()[-1] == "APPLIED"  # APPLYING is forgotten if it comes too late
-
-
-def start_gateway(
-    backend: FakeGatewayBackend, nats_url: str, directory: Path, name: str
-) -> _Process:
-    (directory / "key").write_text("the gateway's key")
-    environment = {
-        **os.environ,
-        "WARMPOOL_AGENTGW_PORT_FILE": str(directory / f"{name}.port"),
-        "WARMPOOL_AGENTGW_METRICS_LISTEN": "",
-        "WARMPOOL_AGENTGW_RECONCILER_ADDRESS": backend.address,
-        "WARMPOOL_AGENTGW_KEY_FILE": str(directory / "key"),
-        "WARMPOOL_AGENTGW_NATS_URL": nats_url,
-        "GRPC_ENABLE_FORK_SUPPORT": "0",
-    }
-    with (directory / f"{name}.log").open("wb") as log:
-        return _Process([sys.executable, "-m", "agentgw"], env=environment, stdout=log, stderr=log)
-
-
-class _Process(subprocess.Popen[bytes]):
-    """Killed at the end, whatever happened."""
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-        self.wait()
-
-
-def read_port(directory: Path, name: str) -> int:
-    port_file = directory / f"{name}.port"
-    assert port_file.exists(), (directory / f"{name}.log").read_text()
-    return int(port_file.read_text())
 
 
 @asynccontextmanager

@@ -6,9 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
-import subprocess
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -26,6 +23,7 @@ from testkit.eventually import eventually
 from testkit.fake_gateway_backend import FakeGatewayBackend
 from testkit.faultproxy import fault_proxy
 from testkit.gateway_plane import GatewayPlane, serve_plane
+from testkit.gateway_process import read_port, start_gateway
 from testkit.gateway_site import QUIET, Site, read_heartbeat, serve_site
 from testkit.pool_world import PoolWorld, token_of
 
@@ -84,11 +82,11 @@ async def test_lines_that_are_sent_again_after_a_gateway_died_are_stored_once(
     async with AsyncExitStack() as stack:
         plane = await stack.enter_async_context(serve_plane(world))
         first, second = (
-            stack.enter_context(_start_gateway(plane, nats_url, tmp_path, name))
+            stack.enter_context(start_gateway(plane.address, nats_url, tmp_path, name))
             for name in ("first", "second")
         )
         port, other_port = [
-            await eventually(lambda name=name: _read_port(tmp_path, name), seconds=PATIENCE_SECONDS)
+            await eventually(lambda name=name: read_port(tmp_path, name), seconds=PATIENCE_SECONDS)
             for name in ("first", "second")
         ]
         proxy = await stack.enter_async_context(fault_proxy(f"127.0.0.1:{port}"))
@@ -122,32 +120,3 @@ async def test_lines_that_are_sent_again_after_a_gateway_died_are_stored_once(
         assert second.poll() is None
     rows = await world.fetch("SELECT text FROM agent_logs ORDER BY position")
     assert [row["text"] for row in rows] == ["one", "two", "three"]
-
-
-class _Process(subprocess.Popen[bytes]):
-    """Killed at the end, whatever happened."""
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-        self.wait()
-
-
-def _start_gateway(plane: GatewayPlane, nats_url: str, directory: Path, name: str) -> _Process:
-    (directory / "key").write_text("the gateway's key")
-    environment = {
-        **os.environ,
-        "WARMPOOL_AGENTGW_PORT_FILE": str(directory / f"{name}.port"),
-        "WARMPOOL_AGENTGW_METRICS_LISTEN": "",
-        "WARMPOOL_AGENTGW_RECONCILER_ADDRESS": plane.address,
-        "WARMPOOL_AGENTGW_KEY_FILE": str(directory / "key"),
-        "WARMPOOL_AGENTGW_NATS_URL": nats_url,
-        "GRPC_ENABLE_FORK_SUPPORT": "0",
-    }
-    with (directory / f"{name}.log").open("wb") as log:
-        return _Process([sys.executable, "-m", "agentgw"], env=environment, stdout=log, stderr=log)
-
-
-def _read_port(directory: Path, name: str) -> int:
-    port_file = directory / f"{name}.port"
-    assert port_file.exists(), (directory / f"{name}.log").read_text()
-    return int(port_file.read_text())
