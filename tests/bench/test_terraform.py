@@ -28,6 +28,7 @@ from provisionerd.terraform import TerraformProvisioner, TerraformSettings, find
 from provisionerd.terraform.context import build_context
 from provisionerd.terraform.tfstate import read_tfstate
 from provisionerd.tfprovider import serve_provider
+from testkit.builds import START
 from testkit.system import RunningSystem, run_system
 from warmpool.control.v1.pools_pb2 import SetPoolPausedRequest
 from warmpool.control.v1.templates_pb2 import PushTemplateHeader
@@ -38,10 +39,6 @@ from warmpool_cli.flows.pushing import follow_import, upload_template
 pytestmark = [
     pytest.mark.bench,
     pytest.mark.terraform,
-    pytest.mark.skipif(
-        not (shutil.which("terraform") or shutil.which("tofu")),
-        reason="neither terraform nor tofu is on PATH",
-    ),
 ]
 
 ROUNDS = 11
@@ -49,19 +46,11 @@ SYSTEM_ROUNDS = int(os.environ.get("WARMPOOL_BENCH_CLAIMS") or 8)
 PATIENCE_SECONDS = 120.0
 EXAMPLE = Path(__file__).parents[2] / "examples" / "terraform"
 RESULTS = Path(__file__).parents[2] / "bench-results"
-CREATE = Build(
-    build_id="00000000-0000-0000-0000-000000000001",
-    workspace_id="00000000-0000-0000-0000-000000000002",
-    workspace_name="pool-1",
-    transition=Transition.START,
+CREATE = replace(
+    START,
     stage=Stage.CREATE,
-    owner=Owner(id="00000000-0000-0000-0000-000000000005", username="pool"),
-    organization_name="default",
-    template_id="00000000-0000-0000-0000-000000000003",
-    template_name="example",
-    template_version_id="00000000-0000-0000-0000-000000000004",
-    template_version_name="v1",
-    access_url="http://127.0.0.1:7080",
+    workspace_name="pool-1",
+    owner=replace(START.owner, username="pool"),
 )
 CLAIM = replace(
     CREATE,

@@ -11,7 +11,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,7 @@ from provisionerd.core.provisioner import (
 )
 from provisionerd.process import ProcessProvisioner, ProcessSettings
 from provisionerd.terraform import TerraformProvisioner, TerraformSettings
+from testkit.builds import START
 from testkit.fake_agents import FakeAgents, fake_agents
 
 pytestmark = pytest.mark.conformance
@@ -124,15 +125,7 @@ HARNESSES: dict[str, Callable[[Path, str], Harness]] = {
     "terraform": _terraform,
 }
 # what a provisioner needs of the machine
-MARKS: dict[str, tuple[pytest.MarkDecorator, ...]] = {
-    "terraform": (
-        pytest.mark.terraform,
-        pytest.mark.skipif(
-            not (shutil.which("terraform") or shutil.which("tofu")),
-            reason="neither terraform nor tofu is on PATH",
-        ),
-    )
-}
+MARKS: dict[str, tuple[pytest.MarkDecorator, ...]] = {"terraform": (pytest.mark.terraform,)}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -186,19 +179,12 @@ class Lab:
 
 
 def a_build(transition: Transition, stage: Stage, owner: Owner) -> Build:
-    return Build(
-        build_id="00000000-0000-0000-0000-000000000001",
-        workspace_id="00000000-0000-0000-0000-000000000002",
+    return replace(
+        START,
         workspace_name="pool-1" if owner is POOL else "adas",
         transition=transition,
         stage=stage,
         owner=owner,
-        organization_name="default",
-        template_id="00000000-0000-0000-0000-000000000003",
-        template_name="example",
-        template_version_id="00000000-0000-0000-0000-000000000004",
-        template_version_name="v1",
-        access_url="http://127.0.0.1:7080",
     )
 
 

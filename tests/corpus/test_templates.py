@@ -4,7 +4,6 @@ delete: nested blocks, counts, modules in modules, rendered files, a provider to
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,6 @@ from testkit.stubs.runner import Life, live
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.terraform,
-    pytest.mark.skipif(
-        not (shutil.which("terraform") or shutil.which("tofu")),
-        reason="neither terraform nor tofu is on PATH",
-    ),
 ]
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -42,7 +42,6 @@ def check_story(ran: Ran, provisioner_type: str) -> None:
 
 
 @pytest.mark.terraform
-@pytest.mark.skipif(TERRAFORM is None, reason="neither terraform nor tofu is on PATH")
 async def test_the_demo_with_terraform(command: Command):
     ran = await command.run("demo", "--provisioner", "terraform", "-o", "json")
 

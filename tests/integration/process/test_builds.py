@@ -26,24 +26,17 @@ from provisionerd.core.provisioner import (
 )
 from provisionerd.process import ProcessProvisioner, ProcessSettings
 from provisionerd.process.host import mark_of
+from testkit import builds
 from testkit.eventually import eventually
 from testkit.fake_agents import ArrivedAgent, FakeAgents, fake_agents
 
 pytestmark = pytest.mark.integration
 
 WORKSPACE_ID = "00000000-0000-0000-0000-000000000002"
-BUILD = Build(
-    build_id="00000000-0000-0000-0000-000000000001",
-    workspace_id=WORKSPACE_ID,
+BUILD = replace(
+    builds.START,
     workspace_name="adas",
-    transition=Transition.START,
-    stage=Stage.ORDINARY,
     owner=Owner(id="00000000-0000-0000-0000-00000000bbbb", username="ada"),
-    organization_name="default",
-    template_id="00000000-0000-0000-0000-000000000003",
-    template_name="example",
-    template_version_id="00000000-0000-0000-0000-000000000004",
-    template_version_name="v1",
     access_url="http://127.0.0.1:7443",
 )
 START, STOP, DELETE = (replace(BUILD, transition=each) for each in Transition)

@@ -29,10 +29,6 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.terraform,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(
-        not (shutil.which("terraform") or shutil.which("tofu")),
-        reason="neither terraform nor tofu is on PATH",
-    ),
 ]
 SECONDS = 40
 

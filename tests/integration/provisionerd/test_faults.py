@@ -31,7 +31,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 TERRAFORM = shutil.which("terraform") or shutil.which("tofu")
 needs_terraform = [
     pytest.mark.terraform,
-    pytest.mark.skipif(TERRAFORM is None, reason="neither terraform nor tofu is on PATH"),
 ]
 SECONDS = 40  # a service's start, its clients' backoff, and a machine that is busy
 

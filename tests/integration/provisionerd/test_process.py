@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import signal
 import socket
 import sys
@@ -239,10 +238,6 @@ async def test_a_worker_that_is_ended_by_force_leaves_nothing_that_hurts(machine
 
 
 @pytest.mark.terraform
-@pytest.mark.skipif(
-    not (shutil.which("terraform") or shutil.which("tofu")),
-    reason="neither terraform nor tofu is on PATH",
-)
 async def test_what_terraform_made_for_a_worker_that_was_ended_by_force_is_known(
     machine: Machine,
 ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import asyncpg
 import pytest
 
@@ -25,10 +23,6 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.terraform,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(
-        not (shutil.which("terraform") or shutil.which("tofu")),
-        reason="neither terraform nor tofu is on PATH",
-    ),
 ]
 
 UNSAFE = """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -39,14 +38,11 @@ from provisionerd.terraform import (
 )
 from provisionerd.terraform.mask import MASK
 from provisionerd.terraform.tfstate import read_tfstate
+from testkit.builds import START
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.terraform,
-    pytest.mark.skipif(
-        not (shutil.which("terraform") or shutil.which("tofu")),
-        reason="neither terraform nor tofu is on PATH",
-    ),
 ]
 
 HEAD = """terraform {
@@ -62,20 +58,6 @@ AGENT = """resource "coder_agent" "main" {
   arch = "amd64"
 }
 """
-START = Build(
-    build_id="00000000-0000-0000-0000-000000000001",
-    workspace_id="00000000-0000-0000-0000-000000000002",
-    workspace_name="one",
-    transition=Transition.START,
-    stage=Stage.ORDINARY,
-    owner=Owner(id="00000000-0000-0000-0000-000000000005", username="ada"),
-    organization_name="default",
-    template_id="00000000-0000-0000-0000-000000000003",
-    template_name="example",
-    template_version_id="00000000-0000-0000-0000-000000000004",
-    template_version_name="v1",
-    access_url="http://127.0.0.1:7080",
-)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,18 +14,15 @@ from pathlib import Path
 import pytest
 
 from provisionerd.core.errors import ProvisionError
-from provisionerd.core.provisioner import Build, Cancel, Job, Owner, Stage, Transition
+from provisionerd.core.provisioner import Cancel, Job
 from provisionerd.terraform import TerraformProvisioner, TerraformSettings, salvage_tfstate
 from provisionerd.terraform.tfstate import read_tfstate
+from testkit.builds import START
 from testkit.eventually import eventually
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.terraform,
-    pytest.mark.skipif(
-        not (shutil.which("terraform") or shutil.which("tofu")),
-        reason="neither terraform nor tofu is on PATH",
-    ),
 ]
 
 # `slow` is made and its command runs when `quick`, which ends, has the tfstate written
@@ -49,20 +45,6 @@ resource "terraform_data" "quick" {
   }
 }
 """
-START = Build(
-    build_id="00000000-0000-0000-0000-000000000001",
-    workspace_id="00000000-0000-0000-0000-000000000002",
-    workspace_name="one",
-    transition=Transition.START,
-    stage=Stage.ORDINARY,
-    owner=Owner(id="00000000-0000-0000-0000-000000000005", username="ada"),
-    organization_name="default",
-    template_id="00000000-0000-0000-0000-000000000003",
-    template_name="example",
-    template_version_id="00000000-0000-0000-0000-000000000004",
-    template_version_name="v1",
-    access_url="http://127.0.0.1:7080",
-)
 
 
 @dataclass(slots=True, kw_only=True)

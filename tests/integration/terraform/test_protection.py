@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,14 +23,11 @@ from provisionerd.core.provisioner import (
 )
 from provisionerd.terraform import TerraformProvisioner, TerraformSettings, salvage_tfstate
 from provisionerd.terraform.tfstate import read_tfstate
+from testkit import builds
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.terraform,
-    pytest.mark.skipif(
-        not (shutil.which("terraform") or shutil.which("tofu")),
-        reason="neither terraform nor tofu is on PATH",
-    ),
 ]
 
 NEEDS = """terraform {
@@ -53,19 +49,8 @@ VM = """resource "terraform_data" "vm" {
   triggers_replace = [data.coder_workspace_owner.me.name]
 }
 """
-CREATE = Build(
-    build_id="00000000-0000-0000-0000-000000000001",
-    workspace_id="00000000-0000-0000-0000-000000000002",
-    workspace_name="one",
-    transition=Transition.START,
-    stage=Stage.CREATE,
-    owner=Owner(id="00000000-0000-0000-0000-000000000005", username="prebuilds"),
-    organization_name="default",
-    template_id="00000000-0000-0000-0000-000000000003",
-    template_name="example",
-    template_version_id="00000000-0000-0000-0000-000000000004",
-    template_version_name="v1",
-    access_url="http://127.0.0.1:7080",
+CREATE = replace(
+    builds.START, stage=Stage.CREATE, owner=replace(builds.START.owner, username="prebuilds")
 )
 CLAIM = replace(CREATE, stage=Stage.CLAIM, owner=Owner(id="6", username="grace"))
 START = replace(CLAIM, stage=Stage.ORDINARY)
