@@ -31,7 +31,7 @@ from reconciler.core.pools import PoolSettings, concurrency_limit
 from reconciler.loops.pool import PoolLoop
 from reconciler.store.db import Connection, Database, open_database
 from reconciler.store.migrate import migrate
-from reconciler.store.pool_pictures import LOSSES_COUNT_FOR
+from reconciler.store.pool_snapshots import LOSSES_COUNT_FOR
 from reconciler.store.pools import Pools
 from reconciler.store.queries import load_queries
 from svckit.nudge import Nudge

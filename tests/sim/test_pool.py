@@ -2,10 +2,10 @@
 
 The twin below is a database in memory that refuses what the real one refuses: it re-reads what an
 action is about to change. A replica may lose its lock at any moment without noticing, so several
-may be in the middle of a pass, each with a picture of its own. Agents die and come back, and
+may be in the middle of a pass, each with a snapshot of its own. Agents die and come back, and
 gateways fall silent. Whatever the order: nobody's workspace is touched, no pool gets more than it
 asked for, nobody is given up of whom nobody could have heard nor more than half of a pool by one
-picture, and once it is quiet every pool has what it wants. SEEDS=n runs n stories for each number
+snapshot, and once it is quiet every pool has what it wants. SEEDS=n runs n stories for each number
 of replicas.
 """
 
@@ -43,7 +43,7 @@ from reconciler.core.pools import (
     plan,
     preset_states,
 )
-from testkit.pictures import count_alike
+from testkit.counted_members import count_alike
 
 pytestmark = pytest.mark.sim
 
@@ -199,7 +199,7 @@ class Twin:
     def make_ready(self, member: MemberRow) -> None:
         age = self.now - (member.started_at or self.now)
         if is_dead(member) or (member.first_ready_at is None and age > timedelta(seconds=1800)):
-            self.revived += 1  # given up for lost by some picture, and back
+            self.revived += 1  # given up for lost by some snapshot, and back
         ready_at = member.first_ready_at or self.now
         self.members[member.workspace_id] = replace(
             member, is_ready=True, first_ready_at=ready_at, unready_since=None

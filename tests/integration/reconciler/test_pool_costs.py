@@ -96,7 +96,7 @@ async def test_presets_without_work_take_no_task_and_no_connection(world: PoolWo
         result = await loop.run_once()
         assert (result.presets_total, result.presets_reconciled) == (41, 0)
         assert tasks.count("_Run.work") == 0
-        assert (database.taken, database.peak) == (2, 2)  # the lock's and the picture's
+        assert (database.taken, database.peak) == (2, 2)  # the lock's and the snapshot's
         await world.execute("UPDATE presets SET instances = 1 WHERE name IN ('preset-7')")
         result = await loop.run_once()
         assert (result.presets_total, result.presets_reconciled, result.created) == (41, 1, 1)

@@ -1,4 +1,4 @@
-"""A pass against everybody else, each stopped between the picture it took and what it does next."""
+"""A pass against everybody else, each stopped between its snapshot and what it does next."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 
 class GatedPools(Pools):
-    """Pools whose passes wait between the picture and the plan, until the gate opens."""
+    """Pools whose passes wait between the snapshot and the plan, until the gate opens."""
 
     def __init__(self, world: PoolWorld) -> None:
         super().__init__(
@@ -59,7 +59,7 @@ def counts(result: PassResult) -> tuple[int, int, int, int]:
 
 @asynccontextmanager
 async def a_pass_that_has_looked(world: PoolWorld) -> AsyncGenerator[asyncio.Task[PassResult]]:
-    """The body runs between a pass' picture and what the pass does; after it the pass goes on."""
+    """The body runs between a pass' snapshot and what the pass does; after it the pass goes on."""
     pools = GatedPools(world)
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         task = tasks.create_task(a_loop(world, pools).run_once())

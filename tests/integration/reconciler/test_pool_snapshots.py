@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from reconciler.core.pools import MemberRow, PoolSettings, plan, read_figures
-from testkit.pictures import count_alike
+from testkit.counted_members import count_alike
 from testkit.pool_world import PoolWorld
 
 pytestmark = pytest.mark.integration
@@ -74,13 +74,13 @@ async def test_a_pass_reads_what_it_may_name_and_counts_the_rest(
     assert read_figures(counted, PoolSettings()) == read_figures(whole, PoolSettings())
     assert len(counted.members) < len(whole.members)
     for deletions_max in (0, 2, 50):
-        picture = await world.pools.load_for_pass(now, deletions_max=deletions_max)
+        snapshot = await world.pools.load_for_pass(now, deletions_max=deletions_max)
         expected = count_alike(whole, deletions_max)
-        assert picture.resting == ()
-        assert by_id(picture.members) == by_id(expected.members)
-        assert set(picture.counted) == set(expected.counted)
+        assert snapshot.resting == ()
+        assert by_id(snapshot.members) == by_id(expected.members)
+        assert set(snapshot.counted) == set(expected.counted)
         policy = PoolSettings(jobs_in_flight_max=deletions_max)
-        assert plan(picture, policy) == plan(replace(whole, presets=picture.presets), policy)
+        assert plan(snapshot, policy) == plan(replace(whole, presets=snapshot.presets), policy)
 
 
 def by_id(rows: tuple[MemberRow, ...]) -> dict[UUID, MemberRow]:
@@ -91,11 +91,12 @@ async def test_of_a_large_pool_that_lacks_a_member_no_ready_one_is_read(world: P
     for _ in range(6):
         await world.ready_prebuild()
     await world.execute("UPDATE presets SET instances = 7")
-    picture = await world.pools.load_for_pass(world.clock.now(), deletions_max=50)
-    assert (picture.members, [group.count for group in picture.counted]) == ((), [6])
+    snapshot = await world.pools.load_for_pass(world.clock.now(), deletions_max=50)
+    assert (snapshot.members, [group.count for group in snapshot.counted]) == ((), [6])
     # AND of one that has too many only those who may have to go
     await world.execute("UPDATE presets SET instances = 4")
-    picture = await world.pools.load_for_pass(world.clock.now(), deletions_max=50)
-    assert (len(picture.members), [group.count for group in picture.counted]) == (2, [4])
+    snapshot = await world.pools.load_for_pass(world.clock.now(), deletions_max=50)
+    assert (len(snapshot.members), [group.count for group in snapshot.counted]) == (2, [4])
     whole = await world.pools.load_snapshot(world.clock.now())
-    assert (picture.members, picture.counted) == (whole.members[:2], count_alike(whole, 50).counted)
+    assert snapshot.members == whole.members[:2]
+    assert snapshot.counted == count_alike(whole, 50).counted

@@ -1,4 +1,4 @@
-"""A picture of pools as the database gives it to a pass, made of one with every member's row.
+"""A snapshot of pools as the database gives it to a pass, made of one with every member's row.
 
 It is what `load_for_pass` promises, written down in Python, so that a test can compare the two, and
 what is planned of either.
@@ -27,7 +27,7 @@ Kind = tuple[UUID, UUID, bool, DeleteReason | None]
 
 
 def count_alike(whole: PoolSnapshot, deletions_max: int) -> PoolSnapshot:
-    """The picture in which ready members that a plan of so many deletions cannot name are only
+    """The snapshot in which ready members that a plan of so many deletions cannot name are only
     counted.
     """
     presets = {preset.preset_id: preset for preset in whole.presets}

@@ -252,7 +252,7 @@ class PoolTwin:
             self.losses.append((member.preset_id, loss))
 
     def _check_halves(self, pool_plan: PoolPlan) -> None:
-        """Nobody gives up more than half of a pool, or more than one, by one picture."""
+        """Nobody gives up more than half of a pool, or more than one, by one snapshot."""
         for preset in self.presets.values():
             given_up = [
                 action

@@ -22,7 +22,7 @@ from reconciler.core.pools import (
     plan,
     read_figures,
 )
-from testkit.pictures import count_alike
+from testkit.counted_members import count_alike
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)
 VERSION, OLDER = UUID(int=1), UUID(int=2)
@@ -108,8 +108,8 @@ def test_what_is_planned_is_what_every_row_would_have_led_to(
 def test_of_a_large_pool_that_lacks_one_no_ready_member_is_read() -> None:
     preset, row = a_pool(1000)
     rows = tuple(replace(row, workspace_id=UUID(int=number)) for number in range(999))
-    picture = PoolSnapshot(taken_at=NOW, presets=(preset,), members=rows)
-    assert count_alike(picture, 50).members == ()
+    snapshot = PoolSnapshot(taken_at=NOW, presets=(preset,), members=rows)
+    assert count_alike(snapshot, 50).members == ()
 
 
 def test_of_a_large_pool_that_is_outdated_as_many_are_read_as_may_go() -> None:
@@ -117,9 +117,9 @@ def test_of_a_large_pool_that_is_outdated_as_many_are_read_as_may_go() -> None:
     rows = tuple(replace(row, workspace_id=UUID(int=number)) for number in range(1000))
     old = replace(preset, is_version_active=False)
     whole = PoolSnapshot(taken_at=NOW, presets=(old,), members=rows)
-    picture = count_alike(whole, 50)
-    assert (len(picture.members), picture.counted[0].count) == (50, 950)
-    (planned,) = plan(picture, PoolSettings(jobs_in_flight_max=50)).presets
+    snapshot = count_alike(whole, 50)
+    assert (len(snapshot.members), snapshot.counted[0].count) == (50, 950)
+    (planned,) = plan(snapshot, PoolSettings(jobs_in_flight_max=50)).presets
     assert len([act for act in planned.actions if isinstance(act, DeletePrebuild)]) == 50
     assert (planned.withheld_deletions, planned.counts.expired) == (950, 1000)
     # AND if none may go now, it is known all the same that they are to

@@ -141,7 +141,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.world.assert_at_rest()
 
     @invariant()
-    def the_same_picture_gives_the_same_plan(self) -> None:
+    def the_same_snapshot_gives_the_same_plan(self) -> None:
         snapshot = self.world.snapshot()
         assert plan(snapshot, SETTINGS) == plan(snapshot, SETTINGS)
 

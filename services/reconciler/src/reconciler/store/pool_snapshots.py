@@ -1,6 +1,6 @@
-"""Pictures of pools, as plans are made of.
+"""Snapshots of pools, as plans are made of.
 
-Promises: a picture is of one moment; and that for a pass costs this process what the pass may do,
+Promises: a snapshot is of one moment; and that for a pass costs this process what the pass may do,
 however many members pools have: who is not named is counted, by the database (ADR 0015).
 """
 
@@ -26,7 +26,7 @@ from reconciler.store.pool_rows import (
 )
 from reconciler.store.queries import load_queries
 
-__all__ = ["LOSSES_COUNT_FOR", "PoolPictures"]
+__all__ = ["LOSSES_COUNT_FOR", "PoolSnapshots"]
 
 SQL = load_queries("pools")
 IN_THREAD_FROM = 500
@@ -37,8 +37,8 @@ by one in a lookback or two at the slowest, because who is ready for longer is p
 """
 
 
-class PoolPictures:
-    """Takes pictures."""
+class PoolSnapshots:
+    """Takes snapshots."""
 
     def __init__(
         self, database: Database, *, agent_timeout: timedelta, failure_lookback: timedelta

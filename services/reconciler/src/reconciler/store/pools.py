@@ -1,7 +1,7 @@
-"""Pools: the pictures plans are made of, and the small transactions that carry one out.
+"""Pools: the snapshots plans are made of, and the small transactions that carry one out.
 
 Promises: every change re-reads what it is about to change, so that a workspace which changed hands
-since the picture was taken is left alone; a cancelled creation and its workspace go together.
+since the snapshot was taken is left alone; a cancelled creation and its workspace go together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reconciler.store.audit import insert_audit
 from reconciler.store.claims import NewIds, Wanted, insert_workspace
 from reconciler.store.db import Connection
 from reconciler.store.events import tell_of_pool
-from reconciler.store.pool_pictures import PoolPictures
+from reconciler.store.pool_snapshots import PoolSnapshots
 from reconciler.store.queries import load_queries
 from reconciler.store.workspaces import QueuedBuild, insert_build
 from svckit.errors import NotFound
@@ -34,9 +34,9 @@ BUILDS = load_queries("builds")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreationFence:
-    """Holds a creation to the picture it was planned by: since then at most `newcomers_max` members
-    may be made, by whomever. So two who plan at once, because one of them lost its lock and has not
-    noticed, create no more than one of them would have.
+    """Holds a creation to the snapshot it was planned by: since then at most `newcomers_max`
+    members may be made, by whomever. So two who plan at once, because one of them lost its lock and
+    has not noticed, create no more than one of them would have.
     """
 
     members_made: int
@@ -56,7 +56,7 @@ class PoolTotals:
     resource_replacements: int = 0
 
 
-class Pools(PoolPictures):
+class Pools(PoolSnapshots):
     """Reads and changes pools."""
 
     async def join_organizations(self, organization_ids: Sequence[UUID], now: datetime) -> int:

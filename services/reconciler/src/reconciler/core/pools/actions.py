@@ -1,7 +1,7 @@
 """What a plan may ask for. A closed union: `match` on it without a wildcard.
 
 Each action names rows the one who applies it re-reads in its own transaction, because the plan was
-made of a picture and a claim may have come in between.
+made of a snapshot and a claim may have come in between.
 """
 
 from __future__ import annotations
