@@ -139,6 +139,7 @@ async def test_the_end_of_the_claim_build_makes_it_deliverable_and_says_so(
     aftermath = await world.complete(await world.acquire())
     assert aftermath is not None
     (row,) = await world.fetch("SELECT id, subject, payload FROM outbox")
+    # a row of the outbox is a promise, field by field
     assert aftermath.promise == Promise(**row)  # pyright: ignore[reportArgumentType]
     assert await _verdict(world, token) is Verdict.DELIVERABLE
     said: list[tuple[str, bytes]] = []
