@@ -57,6 +57,12 @@ class Child:
         if self.exit_code is None:
             self._popen.send_signal(number)
 
+    def freeze(self) -> None:
+        """Stops the child alone; returns when all its threads stand still, or it has ended."""
+        self.signal(signal.SIGSTOP)
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
     def signal_group(self, number: signal.Signals) -> None:
         """Signals the child and what it started in its group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -185,8 +185,10 @@ class Supervisor:
         self._signal(name, signal.SIGKILL)
 
     def freeze(self, name: str) -> None:
-        """Holds the service still without ending it."""
-        self._signal(name, signal.SIGSTOP)
+        """Holds the service still without ending it; it stands when this returns."""
+        child = self._service(name).child
+        if child is not None:
+            child.freeze()
 
     def thaw(self, name: str) -> None:
         """Lets a frozen service go on."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -219,8 +220,17 @@ class RunningSystem:
         return {name: value for name, _, value in pairs if name}
 
     def kill_agent(self, workspace_id: str, agent: str = "main") -> None:
-        """Ends an agent as a crash does. Nothing starts it again but a build or `start_agent`."""
-        os.kill(self.agent_pid(workspace_id, agent), signal.SIGKILL)
+        """Ends an agent as a crash does; it is gone when this returns. Nothing starts it again but
+        a build or `start_agent`.
+        """
+        pid = self.agent_pid(workspace_id, agent)
+        ending = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(ending, signal.SIGKILL)
+            gone, _, _ = select.select([ending], [], [], CALL_SECONDS)
+        finally:
+            os.close(ending)
+        assert gone, f"agent {pid} does not end"
 
     async def restart_agent(self, workspace_id: str, agent: str = "main") -> int:
         """Ends an agent with all that it started, as a crash of its machine does, and starts it
