@@ -45,6 +45,7 @@ class EmbeddedNats:
         self._port = port
         self._token = ""
         self._child: Child | None = None
+        self._is_ending = False
 
     @property
     def url(self) -> str:
@@ -63,8 +64,10 @@ class EmbeddedNats:
 
     @property
     def exit_code(self) -> int | None:
-        """How the server ended if it ended by itself; None while it runs or is not started."""
-        return self._child.exit_code if self._child else None
+        """How the server ended if it ended by itself; None while it runs or is not started, and from
+        the moment `stop` is called.
+        """
+        return self._child.exit_code if self._child and not self._is_ending else None
 
     async def start(self) -> None:
         """Returns when it takes connections; DirectoryInUse, StartFailed or Unsupported if not."""
@@ -140,6 +143,7 @@ class EmbeddedNats:
     def _stop(self) -> Steps:
         if self._child is None:
             return
+        self._is_ending = True
         try:
             yield from self._child.stopped(signal.SIGTERM, STOP_SECONDS)
         finally:
@@ -150,4 +154,5 @@ class EmbeddedNats:
             self._child.signal_group(signal.SIGKILL)
             self._child.reap(STOP_SECONDS)
             self._child = None
+        self._is_ending = False
         self._lock.release()

@@ -82,6 +82,7 @@ class EmbeddedPostgres:
         self._socket_directory = self._directory / "run"
         self._password = ""
         self._child: Child | None = None
+        self._is_ending = False
 
     @property
     def url(self) -> str:
@@ -105,8 +106,10 @@ class EmbeddedPostgres:
 
     @property
     def exit_code(self) -> int | None:
-        """How the server ended if it ended by itself; None while it runs or is not started."""
-        return self._child.exit_code if self._child else None
+        """How the server ended if it ended by itself; None while it runs or is not started, and from
+        the moment `stop` is called.
+        """
+        return self._child.exit_code if self._child and not self._is_ending else None
 
     async def start(self) -> None:
         """Returns when it takes connections; DirectoryInUse, StartFailed or Unsupported if not."""
@@ -210,12 +213,14 @@ class EmbeddedPostgres:
     def _stop(self) -> Steps:
         if self._child is None:
             return
+        self._is_ending = True
         try:
             yield from self._child.stopped(signal.SIGINT, STOP_SECONDS)
         finally:
             self._child.signal_group(signal.SIGKILL)
             self._child.reap(STOP_SECONDS)
             self._child = None
+            self._is_ending = False
             if self._socket_directory.parent != self._directory:
                 shutil.rmtree(self._socket_directory, ignore_errors=True)
             self._lock.release()
