@@ -24,12 +24,13 @@ from reconciler.store.migrate import list_migrations, migrate
 from reconciler.store.system import SystemViews
 from svckit.auth import current_principal, hash_token
 from svckit.certificate_files import CertificateFile, CertificateFiles
-from svckit.errors import InvalidArgument, PermissionDenied
+from svckit.errors import InvalidArgument, PermissionDenied, Unavailable
 from svckit.readiness import Readiness
 from svckit.system import Clock, SystemClock
 from testkit.certificates import make_identity
 from testkit.clock import EPOCH, SettableClock
-from testkit.faultproxy import fault_proxy
+from testkit.eventually import eventually
+from testkit.faultproxy import FaultProxy, fault_proxy
 from testkit.postgres import DatabaseFactory, PostgresServer
 from warmpool.control.v1 import system_pb2 as pb
 from warmpool.instance.v1 import instance_pb2
@@ -315,11 +316,8 @@ async def test_a_clock_that_is_wrong_and_no_provisioner_are_told(
 async def test_a_database_that_went_away_is_told_instead_of_failing(
     migrated_url: str, postgres_server: PostgresServer
 ) -> None:
-    url = urlsplit(migrated_url)
     async with fault_proxy(str(postgres_server.socket_path)) as proxy:
-        whoever = url.netloc.rpartition("@")[0]
-        through = f"{url.scheme}://{whoever}@{proxy.address}{url.path}?sslmode=disable"
-        async with open_database(through, pool_max=1) as database:
+        async with open_database(through(proxy, migrated_url), pool_max=1) as database:
             servicer = SystemServicer(database, SystemClock(), "0.1.0")
             assert (await ask(servicer)).schema_version == SCHEMA
             proxy.refuse = True
@@ -328,6 +326,35 @@ async def test_a_database_that_went_away_is_told_instead_of_failing(
     assert [(check.name, check.ok) for check in answer.checks] == [("postgres", False)]
     assert answer.checks[0].message.startswith("the database is not there: ")
     assert (answer.version, answer.schema_version) == ("0.1.0", "")
+
+
+async def test_a_connection_that_the_server_gave_up_is_not_used_again(
+    migrated_url: str, postgres_server: PostgresServer
+) -> None:
+    async with fault_proxy(str(postgres_server.socket_path)) as proxy:
+        async with open_database(through(proxy, migrated_url), pool_max=1) as database:
+            async with database.read() as connection:
+                pid = await connection.fetchval("SELECT pg_backend_pid()")
+            proxy.hold_ends = True  # its last word arrives, and the end of the connection later
+            passed = proxy.passed_bytes
+            admin = await asyncpg.connect(migrated_url)
+            assert await admin.fetchval("SELECT pg_terminate_backend($1)", pid)
+            await admin.close()
+
+            def has_arrived() -> None:
+                assert proxy.passed_bytes > passed
+
+            await eventually(has_arrived)
+            with pytest.raises(Unavailable, match="the database is not there: InternalClientError"):
+                await database.probe()
+            await database.probe()
+
+
+def through(proxy: FaultProxy, database_url: str) -> str:
+    """The URL of the database behind the proxy."""
+    url = urlsplit(database_url)
+    whoever = url.netloc.rpartition("@")[0]
+    return f"{url.scheme}://{whoever}@{proxy.address}{url.path}?sslmode=disable"
 
 
 async def test_callers_are_told_who_they_are(migrated_database: Database) -> None:

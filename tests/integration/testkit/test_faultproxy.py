@@ -86,6 +86,17 @@ async def test_a_half_closed_connection_ends_for_the_client_alone(
     assert proxy.connections_count == 1
 
 
+async def test_an_end_that_is_held_is_not_passed_on(proxy: FaultProxy, client: Client) -> None:
+    proxy.hold_ends = True
+    client.writer.write_eof()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert proxy.connections_count == 1
+    proxy.cut()
+    with pytest.raises(ConnectionResetError):
+        await client.reader.read(1)
+
+
 async def test_who_connects_while_it_refuses_is_reset(proxy: FaultProxy, client: Client) -> None:
     proxy.refuse = True
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)

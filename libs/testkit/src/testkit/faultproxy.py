@@ -7,8 +7,9 @@ Every fault but `strand` holds for all connections, present and future, until it
         proxy.freeze()          # nothing gets through, nothing is closed: a network partition
         proxy.thaw()
         proxy.strand()          # what is open is forgotten on the way: half-open, for ever
-    proxy.cut()             # every connection is reset
+        proxy.cut()             # every connection is reset
         proxy.half_close()      # the client reads an end, the server knows nothing of it
+        proxy.hold_ends = True  # what either says is passed on, that it ended is not
         proxy.refuse = True     # who connects now is reset at once
         proxy.delay_seconds = 0.2
 """
@@ -48,6 +49,7 @@ class FaultProxy:
         self.upstream = upstream
         self.delay_seconds = 0.0  # added to every piece that is passed on, in both directions
         self.refuse = False
+        self.hold_ends = False  # of connections that end from now on
         self.port = 0
         self.accepted_count = 0
         self.passed_bytes = 0
@@ -140,6 +142,8 @@ class FaultProxy:
             self.passed_bytes += len(piece)
         await self._flowing.wait()
         await flowing.wait()
+        if self.hold_ends:
+            await asyncio.get_running_loop().create_future()  # until the proxy ends
         if writer.can_write_eof() and not writer.is_closing():
             writer.write_eof()
 

@@ -45,6 +45,7 @@ _LOST = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -127,7 +128,13 @@ class Database:
         """A connection without a transaction: each statement sees what is committed."""
         try:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
-                yield connection
+                try:
+                    yield connection
+                except asyncpg.InternalClientError:
+                    # the server said goodbye, and asyncpg, which has not yet seen the end of the
+                    # connection, keeps it and can do nothing with it
+                    connection.terminate()
+                    raise
         except _LOST as error:
             raise Unavailable(
                 f"the database is not there: {_name(error)}", retry_after_seconds=RETRY_SECONDS
