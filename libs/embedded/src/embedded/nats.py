@@ -64,8 +64,8 @@ class EmbeddedNats:
 
     @property
     def exit_code(self) -> int | None:
-        """How the server ended if it ended by itself; None while it runs or is not started, and from
-        the moment `stop` is called.
+        """How the server ended if it ended by itself; None while it runs or is not started, and
+        from the moment `stop` is called.
         """
         return self._child.exit_code if self._child and not self._is_ending else None
 
