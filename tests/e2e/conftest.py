@@ -16,6 +16,26 @@ from testkit.command import Command
 from testkit.system import RunningSystem, run_system
 
 NOBODY = 65534
+SERVICES = ("reconciler", "provisionerd", "agentgw")
+LINES_MAX = 20
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds to a failure what the services last warned of: their logs go with the directory."""
+    report = yield
+    system = item.funcargs.get("running_system")
+    if report.failed and isinstance(system, RunningSystem):
+        for name in SERVICES:
+            lines = [
+                line
+                for line in system.service_log(name).splitlines()
+                if '"level": "INFO"' not in line
+            ]
+            report.sections.append((f"warnings of {name}", "\n".join(lines[-LINES_MAX:])))
+    return report
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
