@@ -18,9 +18,18 @@ from svckit.auth import hash_token
 from svckit.channel import open_channel
 from svckit.errors import Unavailable
 from svckit.status import RemoteError, read_error
+from svckit.system import SystemClock
 from testkit.eventually import eventually
 from testkit.fake_gateway_backend import FakeGatewayBackend
-from testkit.gateway_site import CLAIM, DELIVERABLE, OWNER, TOKEN, WORKSPACE, Site
+from testkit.gateway_site import (
+    CLAIM,
+    DELIVERABLE,
+    OWNER,
+    TOKEN,
+    WORKSPACE,
+    Site,
+    collect_frames,
+)
 from warmpool.agent.v1 import agent_pb2
 from warmpool.common.v1 import types_pb2
 from warmpool.gateway.v1 import gateway_pb2
@@ -56,6 +65,23 @@ async def test_acknowledgements_reach_the_control_plane_under_the_gateways_key(s
         ),
     ]
     assert site.backend.authorizations == {"Bearer the gateway's key"}
+
+
+async def test_who_begins_to_apply_what_it_was_told_waits_for_no_record(site: Site) -> None:
+    site.backend.put_agent(TOKEN, DELIVERABLE)
+    site.backend.hold_records()
+    await collect_frames(site.open_stream())
+    request = agent_pb2.AcknowledgeReinitRequest(
+        claim_id=CLAIM, phase=types_pb2.REINIT_PHASE_APPLYING
+    )
+    await site.agents.AcknowledgeReinit(request, metadata=AS_AGENT, timeout=10)
+    assert site.backend.reinits == []
+    site.backend.release_answers()
+    await site.backend.until(lambda: len(site.backend.reinits) == 2)
+    assert [(record.delivered, record.phase) for record in site.backend.reinits] == [
+        (True, types_pb2.REINIT_PHASE_UNSPECIFIED),
+        (False, types_pb2.REINIT_PHASE_APPLYING),
+    ]
 
 
 async def test_acknowledgements_that_come_together_are_recorded_together(site: Site) -> None:
@@ -105,11 +131,13 @@ async def _acknowledge(site: Site, token: str) -> str:
     return ""
 
 
-async def test_a_claim_of_somebody_else_is_refused(site: Site) -> None:
+@pytest.mark.parametrize("phase", [types_pb2.REINIT_PHASE_APPLYING, types_pb2.REINIT_PHASE_APPLIED])
+async def test_a_claim_of_somebody_else_is_refused(
+    site: Site, phase: types_pb2.ReinitPhase.ValueType
+) -> None:
     site.backend.put_agent(TOKEN, DELIVERABLE)
-    request = agent_pb2.AcknowledgeReinitRequest(
-        claim_id=OWNER, phase=types_pb2.REINIT_PHASE_APPLIED
-    )
+    await collect_frames(site.open_stream())
+    request = agent_pb2.AcknowledgeReinitRequest(claim_id=OWNER, phase=phase)
     failure = await failure_of(site.agents.AcknowledgeReinit(request, metadata=AS_AGENT))
     assert (failure.code, failure.reason, failure.field) == (
         grpc.StatusCode.FAILED_PRECONDITION,
@@ -265,7 +293,9 @@ async def test_a_connection_that_is_closed_under_a_call_is_a_failure_of_the_call
     with socket.create_server(("127.0.0.1", 0)) as silent:
         channel = open_channel(f"127.0.0.1:{silent.getsockname()[1]}", token="key")
         call = asyncio.create_task(
-            ControlPlane(channel, gateway_id="").read_manifest(hash_token(TOKEN))
+            ControlPlane(channel, gateway_id="", clock=SystemClock()).read_manifest(
+                hash_token(TOKEN)
+            )
         )
         await asyncio.sleep(0)  # it is under way
         await channel.close()
@@ -280,7 +310,7 @@ async def test_log_lines_are_not_sent_twice_and_everything_else_may_be(
     """Who stores lines and is cut off before the answer would store them again."""
     backend.fail(grpc.StatusCode.UNAVAILABLE)
     async with open_channel(backend.address, token="key", repeatable=REPEATABLE) as channel:
-        control_plane = ControlPlane(channel, gateway_id="")
+        control_plane = ControlPlane(channel, gateway_id="", clock=SystemClock())
         with pytest.raises(Unavailable):
             await control_plane.record_agent_logs(gateway_pb2.RecordAgentLogsRequest())
         assert backend.calls == 1

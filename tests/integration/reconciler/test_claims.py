@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -244,7 +245,9 @@ async def test_an_acknowledged_claim_is_never_deliverable_again(world: PoolWorld
 
 
 async def test_steps_of_many_agents_are_recorded_by_one_statement(world: PoolWorld) -> None:
-    """Several steps of one agent among them, one twice, one of somebody else's claim."""
+    """Several steps of one agent among them, one twice, one of somebody else's claim, one that was
+    not told of at once, and one that seems to be from before the build.
+    """
     tokens: list[bytes] = []
     claims: list[UUID] = []
     for _ in range(2):
@@ -255,21 +258,29 @@ async def test_steps_of_many_agents_are_recorded_by_one_statement(world: PoolWor
         assert claim_id is not None
         claims.append(claim_id)
 
-    def step(agent: int, claim: UUID, step: str, error: str = "") -> ReinitStep:
-        return ReinitStep(token_hash=tokens[agent], claim_id=claim, step=step, error=error)
+    def step(
+        agent: int, claim: UUID, step: str, error: str = "", *, seconds_ago: float = 0
+    ) -> ReinitStep:
+        return ReinitStep(
+            token_hash=tokens[agent],
+            claim_id=claim,
+            step=step,
+            at=world.clock.now() - timedelta(seconds=seconds_ago),
+            error=error,
+        )
 
     first = world.clock.now()
+    world.clock.advance(3)
     accepted, moved = await world.agents.record_reinits(
         [
-            step(0, claims[0], "delivered"),
+            step(0, claims[0], "delivered", seconds_ago=60),
             step(1, claims[1], "delivered"),
-            step(0, claims[0], "applying"),
+            step(0, claims[0], "applying", seconds_ago=1),
             step(0, claims[1], "applied"),  # not its claim
             step(1, claims[1], "failed", "no disk"),
             step(1, claims[1], "failed", "no disk at all"),
-            ReinitStep(token_hash=b"x" * 32, claim_id=claims[0], step="applied", error=""),
-        ],
-        first,
+            replace(step(0, claims[0], "applied"), token_hash=b"x" * 32),
+        ]
     )
     assert accepted == [True, True, True, False, True, True, False]
     assert {claim.workspace_id for claim in moved} == {
@@ -277,7 +288,7 @@ async def test_steps_of_many_agents_are_recorded_by_one_statement(world: PoolWor
     }
     world.clock.advance(5)
     accepted, _ = await world.agents.record_reinits(
-        [step(0, claims[0], "delivered"), step(0, claims[0], "applied")], world.clock.now()
+        [step(0, claims[0], "delivered"), step(0, claims[0], "applied")]
     )
     assert accepted == [True, True]
     rows = {
@@ -291,17 +302,17 @@ async def test_steps_of_many_agents_are_recorded_by_one_statement(world: PoolWor
         claims[0]: {
             "claim_id": claims[0],
             "delivered_at": first,
-            "applying_at": first,
+            "applying_at": first + timedelta(seconds=2),
             "applied_at": world.clock.now(),
             "failed_at": None,
             "error": "",
         },
         claims[1]: {
             "claim_id": claims[1],
-            "delivered_at": first,
+            "delivered_at": first + timedelta(seconds=3),
             "applying_at": None,
             "applied_at": None,
-            "failed_at": first,
+            "failed_at": first + timedelta(seconds=3),
             "error": "no disk",
         },
     }

@@ -231,13 +231,14 @@ async def test_a_claim_is_applied_once_both_agents_say_so_at_the_same_moment(
     assert isinstance(claim_id, UUID)
 
     def applied(token: bytes) -> list[ReinitStep]:
-        return [ReinitStep(token_hash=token, claim_id=claim_id, step="applied", error="")]
+        now = world.clock.now()
+        return [ReinitStep(token_hash=token, claim_id=claim_id, step="applied", at=now, error="")]
 
     held_agents = Agents(sides.held, world.cipher, agent_timeout=AGENT_TIMEOUT)
-    first = held_agents.record_reinits(applied(token_hash(workspace_id)), world.clock.now())
+    first = held_agents.record_reinits(applied(token_hash(workspace_id)))
     async with sides.first(first) as telling:
         # whoever commits first sees its own word alone
-        _, (moved,) = await world.agents.record_reinits(applied(b"s" * 32), world.clock.now())
+        _, (moved,) = await world.agents.record_reinits(applied(b"s" * 32))
         assert moved.applied_at is None
     _, (moved,) = telling.result()
     assert moved.applied_at == world.clock.now()

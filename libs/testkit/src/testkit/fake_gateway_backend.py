@@ -45,6 +45,9 @@ class FakeGatewayBackend(GatewayServiceServicer):
     checks: list[tuple[bytes, ...]] = field(default_factory=list[tuple[bytes, ...]])
     """The hashes of every CheckAgents that was answered or refused, in order."""
     reinits: list[pb.ReinitRecord] = field(default_factory=list[pb.ReinitRecord])
+    """The steps that were recorded, without their ages."""
+    ages_ms: list[int] = field(default_factory=list[int])
+    """How old each of them was."""
     reinit_calls: int = 0
     """How many RecordReinits came, with an effect or not yet."""
     lifecycles: list[pb.RecordLifecycleRequest] = field(
@@ -142,6 +145,8 @@ class FakeGatewayBackend(GatewayServiceServicer):
                 applied.verdict = pb.REINIT_VERDICT_ALREADY_APPLIED
                 self._agents[record.token_hash] = applied
             accepted.append(is_known)
+            self.ages_ms.append(record.age_ms)
+            record.ClearField("age_ms")
             self.reinits.append(record)
         await self._tell()
         await self._may_confirm.wait()

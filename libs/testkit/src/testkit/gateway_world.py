@@ -281,7 +281,10 @@ class GatewayWorld:
         story.applied_at.append(self._clock.monotonic())
         gateway = self._chance.choice(self._gateways)
         record = ReinitRecord(
-            token_hash=story.token, claim_id=delivered.claim_id, phase=Phase.APPLIED
+            token_hash=story.token,
+            claim_id=delivered.claim_id,
+            phase=Phase.APPLIED,
+            at_seconds=self._clock.monotonic(),
         )
         try:
             if gateway.is_down or not self._reach(gateway, Step.ACKNOWLEDGEMENT_TAKEN):

@@ -295,8 +295,10 @@ class PoolWorld:
 
     async def record(self, token: bytes, claim_id: UUID, step: str) -> bool:
         """An agent's step with a claim; whether it was the agent's."""
-        record = ReinitStep(token_hash=token, claim_id=claim_id, step=step, error="")
-        (accepted,), _ = await self.agents.record_reinits([record], self.clock.now())
+        record = ReinitStep(
+            token_hash=token, claim_id=claim_id, step=step, at=self.clock.now(), error=""
+        )
+        (accepted,), _ = await self.agents.record_reinits([record])
         return accepted
 
     async def owner_of(self, workspace_id: UUID) -> UUID:

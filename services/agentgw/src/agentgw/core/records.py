@@ -19,9 +19,12 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReinitRecord:
-    """One step of one claim at the agent with this token. `error` belongs to FAILED."""
+    """One step of one claim at the agent with this token. `error` belongs to FAILED; `at_seconds`
+    is when it happened, by this process's monotonic clock.
+    """
 
     token_hash: bytes
     claim_id: str
     phase: Phase
+    at_seconds: float
     error: str = ""

@@ -1,8 +1,8 @@
 """Tells the control plane of acknowledgements and deliveries, as many as there are at a time.
 
 While one call is under way the next gathers: a lone acknowledgement waits for nobody, and a burst
-of claims costs a few calls and commits. A delivery waits a moment for the acknowledgement that
-follows it.
+of claims costs a few calls and commits. What nobody waits for waits a moment for what follows it;
+each step says how long ago it was.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Recorder"]
 CALL_TIMEOUT_SECONDS: Final = 5.0  # below what an agent waits for its answer
 RETRY_INITIAL_SECONDS: Final = 0.2
 RETRY_MAXIMUM_SECONDS: Final = 5.0
-LINGER_SECONDS: Final = 0.005
+LINGER_SECONDS: Final = 0.05
 IDLE_SECONDS: Final = 60.0
 
 _log = get_logger("agentgw.recorder")
@@ -53,12 +53,11 @@ class Recorder:
         while True:
             await self._records.nudge.wait(IDLE_SECONDS)
             while len(self._records):
-                if not self._records.is_awaited:
-                    await self._records.urgent.wait(LINGER_SECONDS)
+                await self._records.wait_until_awaited(LINGER_SECONDS)
                 if await self.run_once():
                     self._backoff.reset()
                 else:
-                    await self._records.urgent.wait(self._backoff.next())
+                    await self._records.wait_until_awaited(self._backoff.next())
 
     async def run_once(self) -> bool:
         """Records what is pending, one call's worth. False if it is to be tried again."""

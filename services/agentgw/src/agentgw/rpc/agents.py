@@ -9,6 +9,8 @@ from typing import Any, Final
 import grpc.aio
 
 from agentgw.core.liveness import LivenessBook
+from agentgw.core.records import Phase
+from agentgw.core.told_claims import ToldClaims
 from agentgw.core.unknown_tokens import UnknownTokens
 from agentgw.rpc.authorizer import current_token_hash
 from agentgw.rpc.control_plane import ControlPlane
@@ -47,6 +49,7 @@ class AgentServicer(AgentServiceServicer):
         *,
         liveness_seconds: float,
         unknown: UnknownTokens,
+        told: ToldClaims,
         clock: Clock,
     ) -> None:
         self._sessions = sessions
@@ -54,6 +57,7 @@ class AgentServicer(AgentServiceServicer):
         self._liveness = liveness
         self._records = records
         self._unknown = unknown
+        self._told = told
         self._clock = clock
         self._heartbeat = encode_frame(sessions.heartbeat)
         self._liveness_ms = int(liveness_seconds * 1000)
@@ -80,9 +84,17 @@ class AgentServicer(AgentServiceServicer):
     async def AcknowledgeReinit(
         self, request: agent_pb2.AcknowledgeReinitRequest, context: Context
     ) -> agent_pb2.AcknowledgeReinitResponse:
-        """Records durably how far the agent is."""
-        record = decode_acknowledgement(request, current_token_hash())
-        if not await self._records.record(record):
+        """Records how far the agent is; returns when an end is durable.
+
+        APPLYING is only a time: once it is known that the claim is the agent's, nobody waits for it
+        to be recorded, and an agent that could lose it would not begin any later for that.
+        """
+        record = decode_acknowledgement(
+            request, current_token_hash(), at_seconds=self._clock.monotonic()
+        )
+        if record.phase is Phase.APPLYING and self._told.has(record.token_hash, record.claim_id):
+            self._records.add(record)
+        elif not await self._records.record(record):
             raise FailedPrecondition(
                 f"claim_id {record.claim_id}: is not a claim of this agent",
                 reason="CLAIM_UNKNOWN",

@@ -26,6 +26,7 @@ from agentgw.wire.truth import (
 from svckit import errors
 from svckit.cancellation import is_asked_to_end
 from svckit.status import read_error
+from svckit.system import Clock
 from warmpool.gateway.v1 import gateway_pb2
 from warmpool.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 
@@ -53,9 +54,10 @@ _ABOUT_THE_CALLER: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PER
 class ControlPlane(Truth):
     """The control plane at the other end of a channel."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, gateway_id: str) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, gateway_id: str, clock: Clock) -> None:
         self._stub = GatewayServiceStub(channel)
         self._gateway_id = gateway_id
+        self._clock = clock
 
     async def check_agents(self, token_hashes: Sequence[bytes]) -> tuple[AgentCheck, ...]:
         request = encode_check_agents(token_hashes)
@@ -65,7 +67,7 @@ class ControlPlane(Truth):
         return checks
 
     async def record_reinits(self, records: Sequence[ReinitRecord]) -> tuple[bool, ...]:
-        request = encode_record_reinits(records)
+        request = encode_record_reinits(records, now_seconds=self._clock.monotonic())
         accepted = tuple((await _call(self._stub.RecordReinits, request)).accepted)
         if len(accepted) != len(records):
             raise errors.Internal(f"{len(accepted)} answers were sent for {len(records)} records")

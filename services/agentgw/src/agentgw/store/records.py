@@ -1,11 +1,11 @@
 """What the control plane has yet to hear of: acknowledgements, and deliveries.
 
 What comes together is told together. An agent that acknowledges waits for the answer, and repeats
-itself if there is none. Deliveries, and acknowledgements that got lost and were learned of from the
-agent's memory, have nobody who waits; they may be late, and past a limit the oldest are dropped and
-counted. A delivery only tells how long it took: whether a claim is delivered again depends on the
-agent's acknowledgement alone. A lost acknowledgement is found again by every look at its agent,
-which waits for it.
+itself if there is none. Deliveries, agents that begin to apply, and acknowledgements that got lost
+and were learned of from the agent's memory, have nobody who waits; they may be late, and past a
+limit the oldest are dropped and counted. The first two only tell how long it took: whether a claim
+is delivered again depends on the agent's acknowledgement alone. A lost acknowledgement is found
+again by every look at its agent, which waits for it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,16 +53,16 @@ class PendingRecords:
         self._metrics = metrics
         self._pending: deque[Pending] = deque()
         self.nudge: Final = Nudge()
-        self.urgent: Final = Nudge()
-        """Set when somebody waits."""
+        self._urgent = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether somebody waits for one of them."""
-        return any(one.answer is not None for one in self._pending)
+    async def wait_until_awaited(self, seconds: float) -> None:
+        """Returns when somebody waits for one of them, or after so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._urgent.wait()
 
     def add(self, record: ReinitRecord) -> None:
         """Notes one that nobody waits for."""
@@ -81,13 +82,16 @@ class PendingRecords:
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._pending.append(Pending(record, answer))
         self.nudge.set()
-        self.urgent.set()
+        self._urgent.set()
         return await answer
 
     def take(self) -> tuple[Pending, ...]:
         """The oldest, one call's worth; empty if there are none."""
         count = min(len(self._pending), RECORDS_PER_CALL_MAX)
-        return tuple(self._pending.popleft() for _ in range(count))
+        taken = tuple(self._pending.popleft() for _ in range(count))
+        if not any(one.answer is not None for one in self._pending):
+            self._urgent.clear()
+        return taken
 
     def put_back(self, pending: Sequence[Pending], error: ServiceError) -> None:
         """They did not get through: who waits is told so, the others are told of again."""

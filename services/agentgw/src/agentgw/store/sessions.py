@@ -18,6 +18,7 @@ from agentgw.core.heartbeats import HeartbeatPace, HeartbeatWheel
 from agentgw.core.liveness import LivenessBook
 from agentgw.core.records import Phase, ReinitRecord
 from agentgw.core.session_book import Lane, Read, SessionBook, Told
+from agentgw.core.told_claims import ToldClaims
 from agentgw.core.unknown_tokens import UnknownTokens
 from agentgw.core.verdicts import Acknowledge, AgentCheck, Deliver, RefusalReason, Refuse, Wait
 from agentgw.store.metrics import GatewayMetrics
@@ -44,6 +45,7 @@ class Sessions:
         clock: Clock,
         entropy: Entropy,
         unknown: UnknownTokens | None = None,
+        told: ToldClaims | None = None,
         book: SessionBook | None = None,
     ) -> None:
         self.pace: Final = pace
@@ -56,6 +58,7 @@ class Sessions:
         self._clock = clock
         self._entropy = entropy
         self._unknown = UnknownTokens(keep_seconds=0.0) if unknown is None else unknown
+        self._told = ToldClaims(claims_max=0) if told is None else told
         self._book = book or SessionBook()
         self._live: dict[int, Session] = {}
         self._known: set[int] = set()  # sessions that count as connected
@@ -216,16 +219,11 @@ class Sessions:
             case Wait():
                 self._greet(session)
             case Deliver():
+                self._told.note(session.token_hash, told.answer.claim_id)
                 session.finish(told.answer)
             case Acknowledge():
                 self._greet(session)
-                self._records.add(
-                    ReinitRecord(
-                        token_hash=session.token_hash,
-                        claim_id=told.answer.claim_id,
-                        phase=Phase.APPLIED,
-                    )
-                )
+                self._note(session.token_hash, told.answer.claim_id, Phase.APPLIED)
             case Refuse():
                 session.finish(told.answer)
                 if told.answer.reason is RefusalReason.UNKNOWN_TOKEN:
@@ -257,8 +255,16 @@ class Sessions:
             session.finish(end)
 
     def _note_delivery(self, token_hash: bytes, delivered: Deliver) -> None:
+        self._note(token_hash, delivered.claim_id, Phase.DELIVERED)
+
+    def _note(self, token_hash: bytes, claim_id: str, phase: Phase) -> None:
         self._records.add(
-            ReinitRecord(token_hash=token_hash, claim_id=delivered.claim_id, phase=Phase.DELIVERED)
+            ReinitRecord(
+                token_hash=token_hash,
+                claim_id=claim_id,
+                phase=phase,
+                at_seconds=self._clock.monotonic(),
+            )
         )
 
     def _nudge_if_due(self) -> None:

@@ -60,9 +60,9 @@ def decode_last_applied(request: agent_pb2.WaitForReinitRequest) -> str:
 
 
 def decode_acknowledgement(
-    request: agent_pb2.AcknowledgeReinitRequest, token_hash: bytes
+    request: agent_pb2.AcknowledgeReinitRequest, token_hash: bytes, *, at_seconds: float
 ) -> ReinitRecord:
-    """What an agent says of a claim."""
+    """What an agent says of a claim, and when it said so."""
     phase = _PHASES.get(request.phase)
     if phase is None:
         allowed = ", ".join(types_pb2.ReinitPhase.Name(value) for value in _PHASES)
@@ -72,6 +72,7 @@ def decode_acknowledgement(
         token_hash=token_hash,
         claim_id=_read_id("claim_id", request.claim_id),
         phase=phase,
+        at_seconds=at_seconds,
         error=request.error if phase is Phase.FAILED else "",
     )
 

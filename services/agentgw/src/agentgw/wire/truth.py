@@ -58,7 +58,9 @@ def decode_checks(response: gateway_pb2.CheckAgentsResponse) -> tuple[AgentCheck
     )
 
 
-def encode_record_reinits(records: Sequence[ReinitRecord]) -> gateway_pb2.RecordReinitsRequest:
+def encode_record_reinits(
+    records: Sequence[ReinitRecord], *, now_seconds: float
+) -> gateway_pb2.RecordReinitsRequest:
     """Steps of claims, in the order they happened."""
     return gateway_pb2.RecordReinitsRequest(
         records=[
@@ -68,6 +70,7 @@ def encode_record_reinits(records: Sequence[ReinitRecord]) -> gateway_pb2.Record
                 delivered=record.phase is Phase.DELIVERED,
                 phase=PHASES[record.phase],
                 error=record.error,
+                age_ms=max(0, round((now_seconds - record.at_seconds) * 1000)),
             )
             for record in records
         ]

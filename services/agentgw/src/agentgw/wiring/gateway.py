@@ -18,6 +18,7 @@ from agentgw.core.admission import Admission, AdmissionLimits
 from agentgw.core.heartbeats import HeartbeatPace
 from agentgw.core.liveness import LivenessBook
 from agentgw.core.session_book import Lane
+from agentgw.core.told_claims import ToldClaims
 from agentgw.core.unknown_tokens import UnknownTokens
 from agentgw.loops.drain import drain_sessions
 from agentgw.loops.heartbeats import HeartbeatLoop
@@ -92,7 +93,8 @@ class Gateway:
         self._entropy = entropy
         metrics = GatewayMetrics(meter)
         unknown = UnknownTokens(keep_seconds=plan.unknown_token_seconds)
-        control_plane = ControlPlane(channel, gateway_id=str(gateway_id))
+        told = ToldClaims()
+        control_plane = ControlPlane(channel, gateway_id=str(gateway_id), clock=clock)
         self.records: Final = PendingRecords(metrics)
         liveness = LivenessBook(
             refresh_seconds=plan.liveness_seconds,
@@ -114,6 +116,7 @@ class Gateway:
             clock=clock,
             entropy=entropy,
             unknown=unknown,
+            told=told,
         )
         self._heartbeats = HeartbeatLoop(self.sessions, clock=clock)
         self._hints = HintReader(bus, self.sessions, metrics=metrics, clock=clock)
@@ -137,6 +140,7 @@ class Gateway:
             self.records,
             liveness_seconds=plan.liveness_seconds,
             unknown=unknown,
+            told=told,
             clock=clock,
         )
         self._server = GrpcServer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -24,6 +25,7 @@ LOG = get_logger(__name__)
 BATCH_MAX = 2000
 LINES_MAX = 1000
 ERROR_CHARS_MAX = 4096
+AGE_MS_MAX = 24 * 3_600_000
 REASON = "prebuild_claimed"
 
 VERDICTS: Final[Mapping[Verdict, pb.ReinitVerdict.ValueType]] = {
@@ -70,8 +72,9 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         self, request: pb.RecordReinitsRequest, context: object
     ) -> pb.RecordReinitsResponse:
         _check_size("records", len(request.records))
-        steps = [_decode_step(i, record) for i, record in enumerate(request.records)]
-        accepted, moved = await self._agents.record_reinits(steps, self._clock.now())
+        now = self._clock.now()
+        steps = [_decode_step(i, record, now) for i, record in enumerate(request.records)]
+        accepted, moved = await self._agents.record_reinits(steps)
         for claim in moved:
             self._hints.workspace_changed(claim.workspace_id)
         return pb.RecordReinitsResponse(accepted=accepted)
@@ -166,7 +169,7 @@ def _decode_optional(value: str, field: str) -> UUID | None:
     return decode_uuid(value, field) if value else None
 
 
-def _decode_step(index: int, record: pb.ReinitRecord) -> ReinitStep:
+def _decode_step(index: int, record: pb.ReinitRecord, now: datetime) -> ReinitStep:
     step = STEPS.get(record.phase) or ("delivered" if record.delivered else None)
     if step is None:
         raise InvalidArgument(
@@ -178,6 +181,7 @@ def _decode_step(index: int, record: pb.ReinitRecord) -> ReinitStep:
         token_hash=record.token_hash,
         claim_id=decode_uuid(record.claim_id, f"records[{index}].claim_id"),
         step=step,
+        at=now - timedelta(milliseconds=min(max(0, record.age_ms), AGE_MS_MAX)),
         error=_clean(record.error),
     )
 

@@ -45,11 +45,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReinitStep:
-    """One step of a claim at an agent: delivered, applying, applied or failed."""
+    """One step of a claim at an agent: delivered, applying, applied or failed; `at` is when."""
 
     token_hash: bytes
     claim_id: UUID
     step: str
+    at: datetime
     error: str
 
 
@@ -95,7 +96,7 @@ class Agents:
         return tuple(_read_check(found.get(i)) for i in range(1, len(token_hashes) + 1))
 
     async def record_reinits(
-        self, steps: Sequence[ReinitStep], now: datetime
+        self, steps: Sequence[ReinitStep]
     ) -> tuple[list[bool], tuple[AppliedClaim, ...]]:
         """Records steps, in one statement; says of each whether the claim is that agent's, and
         which claims moved on.
@@ -111,7 +112,7 @@ class Agents:
                 [step.claim_id for step in steps],
                 [step.step for step in steps],
                 [step.error for step in steps],
-                now,
+                [step.at for step in steps],
             )
 
         rows = await self._database.change(record)
@@ -121,7 +122,7 @@ class Agents:
 
         async def close(connection: Connection) -> list[asyncpg.Record]:
             await connection.fetch(SQL.lock_claims, shared)
-            return await connection.fetch(SQL.close_claims, shared, now)
+            return await connection.fetch(SQL.close_claims, shared)
 
         closed = await self._database.transact(close) if shared else []
         accepted = [position in known for position in range(1, len(steps) + 1)]

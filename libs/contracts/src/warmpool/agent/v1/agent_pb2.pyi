@@ -198,7 +198,7 @@ Global___AcknowledgeReinitRequest: _TypeAlias = AcknowledgeReinitRequest  # noqa
 
 @_typing.final
 class AcknowledgeReinitResponse(_message.Message):
-    """Recorded durably."""
+    """Recorded; APPLIED and FAILED durably."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

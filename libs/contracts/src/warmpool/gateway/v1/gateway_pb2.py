@@ -27,7 +27,7 @@ from warmpool.common.v1 import authz_pb2 as warmpool_dot_common_dot_v1_dot_authz
 from warmpool.common.v1 import types_pb2 as warmpool_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!warmpool/gateway/v1/gateway.proto\x12\x13warmpool.gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ewarmpool/common/v1/authz.proto\x1a\x1ewarmpool/common/v1/types.proto\"*\n\x12\x43heckAgentsRequest\x12\x14\n\x0ctoken_hashes\x18\x01 \x03(\x0c\"F\n\x13\x43heckAgentsResponse\x12/\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x1f.warmpool.gateway.v1.AgentCheck\"\xac\x01\n\nAgentCheck\x12\x33\n\x07verdict\x18\x01 \x01(\x0e\x32\".warmpool.gateway.v1.ReinitVerdict\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x03 \x01(\t\x12\x10\n\x08\x63laim_id\x18\x04 \x01(\t\x12\x10\n\x08owner_id\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\r\n\x05\x65rror\x18\x07 \x01(\t\"J\n\x14RecordReinitsRequest\x12\x32\n\x07records\x18\x01 \x03(\x0b\x32!.warmpool.gateway.v1.ReinitRecord\"\x86\x01\n\x0cReinitRecord\x12\x12\n\ntoken_hash\x18\x01 \x01(\x0c\x12\x10\n\x08\x63laim_id\x18\x02 \x01(\t\x12\x11\n\tdelivered\x18\x03 \x01(\x08\x12.\n\x05phase\x18\x04 \x01(\x0e\x32\x1f.warmpool.common.v1.ReinitPhase\x12\r\n\x05\x65rror\x18\x05 \x01(\t\")\n\x15RecordReinitsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x03(\x08\"(\n\x12GetManifestRequest\x12\x12\n\ntoken_hash\x18\x01 \x01(\x0c\"K\n\x13GetManifestResponse\x12\x34\n\x08manifest\x18\x01 \x01(\x0b\x32\".warmpool.gateway.v1.AgentManifest\"\xdf\x02\n\rAgentManifest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x12\n\nagent_name\x18\x02 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x03 \x01(\t\x12\x16\n\x0eworkspace_name\x18\x04 \x01(\t\x12\x10\n\x08owner_id\x18\x05 \x01(\t\x12\x12\n\nowner_name\x18\x06 \x01(\t\x12\x13\n\x0bis_prebuild\x18\x07 \x01(\x08\x12\x10\n\x08\x63laim_id\x18\x08 \x01(\t\x12\x11\n\tdirectory\x18\t \x01(\t\x12\x38\n\x03\x65nv\x18\n \x03(\x0b\x32+.warmpool.gateway.v1.AgentManifest.EnvEntry\x12\x34\n\x07scripts\x18\x0b \x03(\x0b\x32#.warmpool.gateway.v1.ManifestScript\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8c\x01\n\x0eManifestScript\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12\x0e\n\x06script\x18\x02 \x01(\t\x12\x14\n\x0crun_on_start\x18\x03 \x01(\x08\x12\x13\n\x0brun_on_stop\x18\x04 \x01(\x08\x12\x17\n\x0ftimeout_seconds\x18\x05 \x01(\x05\x12\x10\n\x08log_path\x18\x06 \x01(\t\"\xa2\x01\n\x16RecordLifecycleRequest\x12\x12\n\ntoken_hash\x18\x01 \x01(\x0c\x12\x35\n\tlifecycle\x18\x02 \x01(\x0e\x32\".warmpool.common.v1.AgentLifecycle\x12.\n\nchanged_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"\x19\n\x17RecordLifecycleResponse\"e\n\x15RecordLivenessRequest\x12\x11\n\tconnected\x18\x01 \x03(\x0c\x12\x14\n\x0c\x64isconnected\x18\x02 \x03(\x0c\x12\x12\n\ngateway_id\x18\x03 \x01(\t\x12\x0f\n\x07\x61rrived\x18\x04 \x03(\x0c\"\x18\n\x16RecordLivenessResponse\"l\n\x16RecordAgentLogsRequest\x12\x12\n\ntoken_hash\x18\x01 \x01(\x0c\x12*\n\x05lines\x18\x02 \x03(\x0b\x32\x1b.warmpool.common.v1.LogLine\x12\x12\n\nsession_id\x18\x03 \x01(\t\",\n\x17RecordAgentLogsResponse\x12\x11\n\ttruncated\x18\x01 \x01(\x08*\x9f\x02\n\rReinitVerdict\x12\x1e\n\x1aREINIT_VERDICT_UNSPECIFIED\x10\x00\x12 \n\x1cREINIT_VERDICT_UNKNOWN_TOKEN\x10\x01\x12!\n\x1dREINIT_VERDICT_NOT_A_PREBUILD\x10\x02\x12\x1c\n\x18REINIT_VERDICT_UNCLAIMED\x10\x03\x12 \n\x1cREINIT_VERDICT_CLAIM_PENDING\x10\x04\x12\x1e\n\x1aREINIT_VERDICT_DELIVERABLE\x10\x05\x12%\n!REINIT_VERDICT_CLAIM_BUILD_FAILED\x10\x06\x12\"\n\x1eREINIT_VERDICT_ALREADY_APPLIED\x10\x07\x32\xf5\x05\n\x0eGatewayService\x12s\n\x0b\x43heckAgents\x12\'.warmpool.gateway.v1.CheckAgentsRequest\x1a(.warmpool.gateway.v1.CheckAgentsResponse\"\x11\x8a\xe7\x18\rgateway.agent\x12y\n\rRecordReinits\x12).warmpool.gateway.v1.RecordReinitsRequest\x1a*.warmpool.gateway.v1.RecordReinitsResponse\"\x11\x8a\xe7\x18\rgateway.agent\x12s\n\x0bGetManifest\x12\'.warmpool.gateway.v1.GetManifestRequest\x1a(.warmpool.gateway.v1.GetManifestResponse\"\x11\x8a\xe7\x18\rgateway.agent\x12\x7f\n\x0fRecordLifecycle\x12+.warmpool.gateway.v1.RecordLifecycleRequest\x1a,.warmpool.gateway.v1.RecordLifecycleResponse\"\x11\x8a\xe7\x18\rgateway.agent\x12|\n\x0eRecordLiveness\x12*.warmpool.gateway.v1.RecordLivenessRequest\x1a+.warmpool.gateway.v1.RecordLivenessResponse\"\x11\x8a\xe7\x18\rgateway.agent\x12\x7f\n\x0fRecordAgentLogs\x12+.warmpool.gateway.v1.RecordAgentLogsRequest\x1a,.warmpool.gateway.v1.RecordAgentLogsResponse\"\x11\x8a\xe7\x18\rgateway.agentb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!warmpool/gateway/v1/gateway.proto\x12\x13warmpool.gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ewarmpool/common/v1/authz.proto\x1a\x1ewarmpool/common/v1/types.proto\"*\n\x12\x43heckAgentsRequest\x12\x14\n\x0ctoken_hashes\x18\x01 \x03(\x0c\"F\n\x13\x43heckAgentsResponse\x12/\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x1f.warmpool.gateway.v1.AgentCheck\"\xac\x01\n\nAgentCheck\x12\x33\n\x07verdict\x18\x01 \x01(\x0e\x32\".warmpool.gateway.v1.ReinitVerdict\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x03 \x01(\t\x12\x10\n\x08\x63laim_id\x18\x04 \x01(\t\x12\x10\n\x08owner_id\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\r\n\x05\x65rror\x18\x07 \x01(\t\"J\n\x14RecordReinitsRequest\x12\x32\n\x07records\x18\x01 \x03(\x0b\x32!.warmpool.gateway.v1.ReinitRecord\"\x96\x01\n\x0cReinitRecord\x12\x12\n\ntoken_hash\x18\x01 \x01(\x0c\x12\x10\n\x08\x63laim_id\x18\x02 \x01(\t\x12\x11\n\tdelivered\x18\x03 \x01(\x08\x12.\n\x05phase\x18\x04 \x01(\x0e\x32\x1f.warmpool.common.v1.ReinitPhase\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x0e\n\x06\x61ge_ms\x18\x06 \x01(\x03\")\n\x15RecordReinitsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x03(\x08\"(\n\x12GetManifestRequest\x12\x12\n\ntoken_hash\x18\x01 \x01(\x0c\"K\n\x13GetManifestResponse\x12\x34\n\x08manifest\x18\x01 \x01(\x0b\x32\".warmpool.gateway.v1.AgentManifest\"\xdf\x02\n\rAgentManifest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x12\n\nagent_name\x18\x02 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x03 \x01(\t\x12\x16\n\x0eworkspace_name\x18\x04 \x01(\t\x12\x10\n\x08owner_id\x18\x05 \x01(\t\x12\x12\n\nowner_name\x18\x06 \x01(\t\x12\x13\n\x0bis_prebuild\x18\x07 \x01(\x08\x12\x10\n\x08\x63laim_id\x18\x08 \x01(\t\x12\x11\n\tdirectory\x18\t \x01(\t\x12\x38\n\x03\x65nv\x18\n \x03(\x0b\x32+.warmpool.gateway.v1.AgentManifest.EnvEntry\x12\x34\n\x07scripts\x18\x0b \x03(\x0b\x32#.warmpool.gateway.v1.ManifestScript\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8c\x01\n\x0eManifestScript\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12\x0e\n\x06script\x18\x02 \x01(\t\x12\x14\n\x0crun_on_start\x18\x03 \x01(\x08\x12\x13\n\x0brun_on_stop\x18\x04 \x01(\x08\x12\x17\n\x0ftimeout_seconds\x18\x05 \x01(\x05\x12\x10\n\x08log_path\x18\x06 \x01(\t\"\xa2\x01\n\x16RecordLifecycleRequest\x12\x12\n\ntoken_hash\x18\x01 \x01(\x0c\x12\x35\n\tlifecycle\x18\x02 \x01(\x0e\x32\".warmpool.common.v1.AgentLifecycle\x12.\n\nchanged_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"\x19\n\x17RecordLifecycleResponse\"e\n\x15RecordLivenessRequest\x12\x11\n\tconnected\x18\x01 \x03(\x0c\x12\x14\n\x0c\x64isconnected\x18\x02 \x03(\x0c\x12\x12\n\ngateway_id\x18\x03 \x01(\t\x12\x0f\n\x07\x61rrived\x18\x04 \x03(\x0c\"\x18\n\x16RecordLivenessResponse\"l\n\x16RecordAgentLogsRequest\x12\x12\n\ntoken_hash\x18\x01 \x01(\x0c\x12*\n\x05lines\x18\x02 \x03(\x0b\x32\x1b.warmpool.common.v1.LogLine\x12\x12\n\nsession_id\x18\x03 \x01(\t\",\n\x17RecordAgentLogsResponse\x12\x11\n\ttruncated\x18\x01 \x01(\x08*\x9f\x02\n\rReinitVerdict\x12\x1e\n\x1aREINIT_VERDICT_UNSPECIFIED\x10\x00\x12 \n\x1cREINIT_VERDICT_UNKNOWN_TOKEN\x10\x01\x12!\n\x1dREINIT_VERDICT_NOT_A_PREBUILD\x10\x02\x12\x1c\n\x18REINIT_VERDICT_UNCLAIMED\x10\x03\x12 \n\x1cREINIT_VERDICT_CLAIM_PENDING\x10\x04\x12\x1e\n\x1aREINIT_VERDICT_DELIVERABLE\x10\x05\x12%\n!REINIT_VERDICT_CLAIM_BUILD_FAILED\x10\x06\x12\"\n\x1eREINIT_VERDICT_ALREADY_APPLIED\x10\x07\x32\xf5\x05\n\x0eGatewayService\x12s\n\x0b\x43heckAgents\x12\'.warmpool.gateway.v1.CheckAgentsRequest\x1a(.warmpool.gateway.v1.CheckAgentsResponse\"\x11\x8a\xe7\x18\rgateway.agent\x12y\n\rRecordReinits\x12).warmpool.gateway.v1.RecordReinitsRequest\x1a*.warmpool.gateway.v1.RecordReinitsResponse\"\x11\x8a\xe7\x18\rgateway.agent\x12s\n\x0bGetManifest\x12\'.warmpool.gateway.v1.GetManifestRequest\x1a(.warmpool.gateway.v1.GetManifestResponse\"\x11\x8a\xe7\x18\rgateway.agent\x12\x7f\n\x0fRecordLifecycle\x12+.warmpool.gateway.v1.RecordLifecycleRequest\x1a,.warmpool.gateway.v1.RecordLifecycleResponse\"\x11\x8a\xe7\x18\rgateway.agent\x12|\n\x0eRecordLiveness\x12*.warmpool.gateway.v1.RecordLivenessRequest\x1a+.warmpool.gateway.v1.RecordLivenessResponse\"\x11\x8a\xe7\x18\rgateway.agent\x12\x7f\n\x0fRecordAgentLogs\x12+.warmpool.gateway.v1.RecordAgentLogsRequest\x1a,.warmpool.gateway.v1.RecordAgentLogsResponse\"\x11\x8a\xe7\x18\rgateway.agentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,8 +48,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GATEWAYSERVICE'].methods_by_name['RecordLiveness']._serialized_options = b'\212\347\030\rgateway.agent'
   _globals['_GATEWAYSERVICE'].methods_by_name['RecordAgentLogs']._loaded_options = None
   _globals['_GATEWAYSERVICE'].methods_by_name['RecordAgentLogs']._serialized_options = b'\212\347\030\rgateway.agent'
-  _globals['_REINITVERDICT']._serialized_start=1796
-  _globals['_REINITVERDICT']._serialized_end=2083
+  _globals['_REINITVERDICT']._serialized_start=1812
+  _globals['_REINITVERDICT']._serialized_end=2099
   _globals['_CHECKAGENTSREQUEST']._serialized_start=155
   _globals['_CHECKAGENTSREQUEST']._serialized_end=197
   _globals['_CHECKAGENTSRESPONSE']._serialized_start=199
@@ -59,31 +59,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDREINITSREQUEST']._serialized_start=446
   _globals['_RECORDREINITSREQUEST']._serialized_end=520
   _globals['_REINITRECORD']._serialized_start=523
-  _globals['_REINITRECORD']._serialized_end=657
-  _globals['_RECORDREINITSRESPONSE']._serialized_start=659
-  _globals['_RECORDREINITSRESPONSE']._serialized_end=700
-  _globals['_GETMANIFESTREQUEST']._serialized_start=702
-  _globals['_GETMANIFESTREQUEST']._serialized_end=742
-  _globals['_GETMANIFESTRESPONSE']._serialized_start=744
-  _globals['_GETMANIFESTRESPONSE']._serialized_end=819
-  _globals['_AGENTMANIFEST']._serialized_start=822
-  _globals['_AGENTMANIFEST']._serialized_end=1173
-  _globals['_AGENTMANIFEST_ENVENTRY']._serialized_start=1131
-  _globals['_AGENTMANIFEST_ENVENTRY']._serialized_end=1173
-  _globals['_MANIFESTSCRIPT']._serialized_start=1176
-  _globals['_MANIFESTSCRIPT']._serialized_end=1316
-  _globals['_RECORDLIFECYCLEREQUEST']._serialized_start=1319
-  _globals['_RECORDLIFECYCLEREQUEST']._serialized_end=1481
-  _globals['_RECORDLIFECYCLERESPONSE']._serialized_start=1483
-  _globals['_RECORDLIFECYCLERESPONSE']._serialized_end=1508
-  _globals['_RECORDLIVENESSREQUEST']._serialized_start=1510
-  _globals['_RECORDLIVENESSREQUEST']._serialized_end=1611
-  _globals['_RECORDLIVENESSRESPONSE']._serialized_start=1613
-  _globals['_RECORDLIVENESSRESPONSE']._serialized_end=1637
-  _globals['_RECORDAGENTLOGSREQUEST']._serialized_start=1639
-  _globals['_RECORDAGENTLOGSREQUEST']._serialized_end=1747
-  _globals['_RECORDAGENTLOGSRESPONSE']._serialized_start=1749
-  _globals['_RECORDAGENTLOGSRESPONSE']._serialized_end=1793
-  _globals['_GATEWAYSERVICE']._serialized_start=2086
-  _globals['_GATEWAYSERVICE']._serialized_end=2843
+  _globals['_REINITRECORD']._serialized_end=673
+  _globals['_RECORDREINITSRESPONSE']._serialized_start=675
+  _globals['_RECORDREINITSRESPONSE']._serialized_end=716
+  _globals['_GETMANIFESTREQUEST']._serialized_start=718
+  _globals['_GETMANIFESTREQUEST']._serialized_end=758
+  _globals['_GETMANIFESTRESPONSE']._serialized_start=760
+  _globals['_GETMANIFESTRESPONSE']._serialized_end=835
+  _globals['_AGENTMANIFEST']._serialized_start=838
+  _globals['_AGENTMANIFEST']._serialized_end=1189
+  _globals['_AGENTMANIFEST_ENVENTRY']._serialized_start=1147
+  _globals['_AGENTMANIFEST_ENVENTRY']._serialized_end=1189
+  _globals['_MANIFESTSCRIPT']._serialized_start=1192
+  _globals['_MANIFESTSCRIPT']._serialized_end=1332
+  _globals['_RECORDLIFECYCLEREQUEST']._serialized_start=1335
+  _globals['_RECORDLIFECYCLEREQUEST']._serialized_end=1497
+  _globals['_RECORDLIFECYCLERESPONSE']._serialized_start=1499
+  _globals['_RECORDLIFECYCLERESPONSE']._serialized_end=1524
+  _globals['_RECORDLIVENESSREQUEST']._serialized_start=1526
+  _globals['_RECORDLIVENESSREQUEST']._serialized_end=1627
+  _globals['_RECORDLIVENESSRESPONSE']._serialized_start=1629
+  _globals['_RECORDLIVENESSRESPONSE']._serialized_end=1653
+  _globals['_RECORDAGENTLOGSREQUEST']._serialized_start=1655
+  _globals['_RECORDAGENTLOGSREQUEST']._serialized_end=1763
+  _globals['_RECORDAGENTLOGSRESPONSE']._serialized_start=1765
+  _globals['_RECORDAGENTLOGSRESPONSE']._serialized_end=1809
+  _globals['_GATEWAYSERVICE']._serialized_start=2102
+  _globals['_GATEWAYSERVICE']._serialized_end=2859
 # @@protoc_insertion_point(module_scope)

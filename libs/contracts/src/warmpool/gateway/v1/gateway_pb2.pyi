@@ -196,6 +196,7 @@ class ReinitRecord(_message.Message):
     DELIVERED_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    AGE_MS_FIELD_NUMBER: _builtins.int
     token_hash: _builtins.bytes
     """SHA-256 of the agent's token."""
     claim_id: _builtins.str
@@ -206,6 +207,8 @@ class ReinitRecord(_message.Message):
     """What the agent acknowledged; unspecified if only delivered."""
     error: _builtins.str
     """Why it failed, if it did."""
+    age_ms: _builtins.int
+    """How long ago it happened, in milliseconds, by the gateway's clock."""
     def __init__(
         self,
         *,
@@ -214,10 +217,11 @@ class ReinitRecord(_message.Message):
         delivered: _builtins.bool = ...,
         phase: _types_pb2.ReinitPhase.ValueType = ...,
         error: _builtins.str = ...,
+        age_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "delivered", b"delivered", "error", b"error", "phase", b"phase", "token_hash", b"token_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_ms", b"age_ms", "claim_id", b"claim_id", "delivered", b"delivered", "error", b"error", "phase", b"phase", "token_hash", b"token_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,19 +14,21 @@ LEFT JOIN claim_deliveries d ON d.claim_id = c.id AND d.agent_id = a.id
 ORDER BY asked.position;
 
 -- name: record_reinits
--- Notes steps of claims at agents, each the first time it happens. No row for one whose claim is not its agent's or not yet built.
+-- Notes steps of claims at agents, each the first time it happens. No row for one whose claim is not its agent's or not yet built; before
+-- it was built nothing has happened, whatever the clocks say.
 -- An only agent's steps are its claim's. Where there are others, whose steps may be noted by somebody else at this moment, close_claims
 -- has to look once these are committed.
--- $1 token hashes, $2 claims, $3 steps: delivered, applying, applied or failed, $4 errors, $5 now
+-- $1 token hashes, $2 claims, $3 steps: delivered, applying, applied or failed, $4 errors, $5 when each happened
 WITH said AS (
-    SELECT s.position, c.id AS claim_id, a.id AS agent_id, s.step, s.error
-    FROM unnest($1::bytea[], $2::uuid[], $3::text[], $4::text[]) WITH ORDINALITY AS s (token_hash, claim_id, step, error, position)
+    SELECT s.position, c.id AS claim_id, a.id AS agent_id, s.step, s.error, greatest(s.at, c.built_at) AS at
+    FROM unnest($1::bytea[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
+        WITH ORDINALITY AS s (token_hash, claim_id, step, error, at, position)
     JOIN agents a ON a.token_hash = s.token_hash AND a.deleted_at IS NULL
     JOIN claims c ON c.id = s.claim_id AND c.workspace_id = a.workspace_id AND c.built_at IS NOT NULL
 ), noted AS (
     INSERT INTO claim_deliveries AS d (claim_id, agent_id, delivered_at, applying_at, applied_at, failed_at, error)
-    SELECT claim_id, agent_id, $5::timestamptz, max($5::timestamptz) FILTER (WHERE step = 'applying'), max($5::timestamptz) FILTER (WHERE step = 'applied'),
-           max($5::timestamptz) FILTER (WHERE step = 'failed'), coalesce((array_agg(error ORDER BY position) FILTER (WHERE error <> ''))[1], '')
+    SELECT claim_id, agent_id, min(at), min(at) FILTER (WHERE step = 'applying'), min(at) FILTER (WHERE step = 'applied'),
+           min(at) FILTER (WHERE step = 'failed'), coalesce((array_agg(error ORDER BY position) FILTER (WHERE error <> ''))[1], '')
     FROM said GROUP BY claim_id, agent_id
     ORDER BY claim_id, agent_id -- one order of locks for all gateways
     ON CONFLICT (claim_id, agent_id) DO UPDATE SET
@@ -63,7 +65,7 @@ SELECT id FROM claims WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: close_claims
 -- Notes when every agent of a claim has been told, and when every one has applied it.
--- $1 claims, $2 now
+-- $1 claims
 WITH progress AS (
     SELECT c.id, bool_and(d.delivered_at IS NOT NULL) AS delivered, bool_and(d.applied_at IS NOT NULL) AS applied,
            max(d.delivered_at) AS delivered_at, max(d.applied_at) AS applied_at, max(d.error) AS error
@@ -74,8 +76,8 @@ WITH progress AS (
     GROUP BY c.id
 )
 UPDATE claims SET
-    delivered_at = coalesce(claims.delivered_at, CASE WHEN progress.delivered THEN coalesce(progress.delivered_at, $2::timestamptz) END),
-    applied_at = coalesce(claims.applied_at, CASE WHEN progress.applied THEN coalesce(progress.applied_at, $2::timestamptz) END),
+    delivered_at = coalesce(claims.delivered_at, CASE WHEN progress.delivered THEN progress.delivered_at END),
+    applied_at = coalesce(claims.applied_at, CASE WHEN progress.applied THEN progress.applied_at END),
     error = CASE WHEN claims.error = '' THEN coalesce(progress.error, '') ELSE claims.error END
 FROM progress WHERE claims.id = progress.id
 RETURNING claims.workspace_id, claims.claimed_at, claims.applied_at;
