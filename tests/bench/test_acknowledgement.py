@@ -3,9 +3,10 @@
 A real reconciler on a durable Postgres, a real nats-server, one real gateway that holds all agents;
 the provisioner is this process and ends every claim's build at once. Claims come at a steady rate
 through the public API. An agent acknowledges APPLYING, then APPLIED; what counts is when the answer
-to the latter is there. The floor is a bare grpc.aio server with as many agents: a call that sets
-off an event, the event, and two calls of the agent. Prints a table and writes
-bench-results/acknowledgement.json; asserts no time.
+to the latter is there. There are two floors, with as many agents: a bare grpc.aio server, with a
+call that sets off an event, the event, and two calls of the agent; and the whole chain of calls,
+messages and commits that a claim consists of, bare (`testkit.bench_chain`). Prints a table and
+writes bench-results/acknowledgement.json; asserts no time.
 
 WARMPOOL_BENCH_AGENTS is how many agents are held (2000), WARMPOOL_BENCH_PER_SECOND the rate (50).
 """
@@ -24,6 +25,7 @@ import pytest
 
 from testkit.bench import Rate, Report, cpu_seconds, percentile, run_open
 from testkit.bench_agents import WAIT
+from testkit.bench_chain import CLAIM, DONE, JOBS, TABLE
 from testkit.bench_crowd import Crowd, many_files, run_crowd
 from testkit.bench_echo import FIRE, HOLD
 from testkit.bench_system import (
@@ -92,6 +94,22 @@ async def listening(crowd: Crowd) -> AsyncGenerator[None]:
         task.cancel()
 
 
+class Spent:
+    """The CPU that processes have taken since."""
+
+    def __init__(self, system: BenchSystem, names: tuple[str, ...]) -> None:
+        pids = {name: system.supervisor.pid_of(name) for name in names}
+        self._pids = {name: pid for name, pid in pids.items() if pid is not None}
+        self._before = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+
+    def per_claim(self) -> dict[str, float]:
+        """Milliseconds for each claim, by process."""
+        return {
+            name: 1000 * (cpu_seconds(pid) - self._before[name]) / CLAIMS
+            for name, pid in self._pids.items()
+        }
+
+
 async def measure(act: Callable[[], Awaitable[object]]) -> Rate:
     return await run_open(act, count=CLAIMS, per_second=PER_SECOND)
 
@@ -119,6 +137,56 @@ async def measure_bare(system: BenchSystem, tokens: list[str], tokens_file: Path
     return rate
 
 
+async def measure_chain(
+    system: BenchSystem, tokens: list[str], tokens_file: Path
+) -> tuple[Rate, dict[str, float]]:
+    """The floor of the whole way, as many calls, messages and commits; and its CPU, as ours."""
+    async with system.connect() as connection:
+        await connection.execute(TABLE)
+        await connection.executemany(
+            "INSERT INTO bare_chain VALUES ($1, 0)", [(t,) for t in tokens]
+        )
+        await connection.execute("ANALYZE bare_chain")
+    control, gate = await system.start_chain()
+    numbers = iter(range(CLAIMS))
+
+    async def work(channel: grpc.aio.Channel) -> None:
+        jobs: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(JOBS)
+        done: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(DONE)
+        async with asyncio.TaskGroup() as tasks:
+            async for token in jobs(b""):
+                tasks.create_task(_complete(done, token))
+
+    async with (
+        grpc.aio.insecure_channel(control, options=OWN_CONNECTION) as asking,
+        grpc.aio.insecure_channel(control, options=OWN_CONNECTION) as working,
+        run_crowd(gate, HOLD, AGENTS, tokens_file=tokens_file) as crowd,
+        asyncio.TaskGroup() as tasks,
+    ):
+        worker = tasks.create_task(work(working))
+        await crowd.wait_connected()
+        claim: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = asking.unary_unary(CLAIM)
+
+        async def act() -> None:
+            number = next(numbers)
+            heard = crowd.hear(number)
+            await claim(tokens[number].encode())
+            await heard
+
+        spent = Spent(system, ("chain-control", "chain-gate"))
+        async with listening(crowd):
+            rate = await measure(act)
+        costs = spent.per_claim()
+        worker.cancel()
+    for role in ("gate", "control"):
+        await system.supervisor.stop_service(f"chain-{role}")
+    return rate, costs
+
+
+async def _complete(done: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes], token: bytes) -> None:
+    await done(token)
+
+
 async def measure_claims(
     system: BenchSystem, bearer: str, tokens_file: Path, agent_ids: dict[str, str]
 ) -> tuple[Rate, dict[str, float]]:
@@ -135,8 +203,7 @@ async def measure_claims(
         await crowd.wait_connected()
         stub = WorkspaceServiceStub(channel)
         heard = {agent: crowd.hear(number) for number, agent in enumerate(agent_ids.values())}
-        pids = {name: system.supervisor.pid_of(name) for name in ("reconciler", "agentgw")}
-        before = {name: cpu_seconds(pid) for name, pid in pids.items() if pid is not None}
+        spent = Spent(system, ("reconciler", "agentgw"))
 
         async def claim() -> None:
             response = await stub.CreateWorkspace(
@@ -150,14 +217,10 @@ async def measure_claims(
 
         async with listening(crowd):
             rate = await measure(claim)
-        spent = {
-            name: 1000 * (cpu_seconds(pid) - before[name]) / CLAIMS
-            for name, pid in pids.items()
-            if pid is not None
-        }
+        costs = spent.per_claim()
         building.cancel()
     await system.supervisor.stop_service("agentgw")
-    return rate, spent
+    return rate, costs
 
 
 async def read_steps(system: BenchSystem) -> dict[str, list[float]]:
@@ -189,14 +252,16 @@ async def test_from_the_claim_to_its_acknowledgement(tmp_path: Path) -> None:
             tokens_file = tmp_path / "tokens"
             tokens_file.write_text("\n".join(agent_ids.values()))
             bare = await measure_bare(system, list(agent_ids.values()), tokens_file)
+            chain, floors = await measure_chain(system, list(agent_ids.values()), tokens_file)
             ours, spent = await measure_claims(system, bearer, tokens_file, agent_ids)
             steps = await read_steps(system)
     report = Report(
         "acknowledgement", f"Claim to acknowledgement, {PER_SECOND:g} per second, {AGENTS} held"
     )
     report.add_rate("bare grpc.aio: call, event, two calls", bare)
-    report.add_rate("asked for -> acknowledged", ours, of_bare=ours.p50_ms / bare.p50_ms)
-    for name, in_ms in spent.items():
+    report.add_rate("bare chain: its calls, messages and commits", chain)
+    report.add_rate("asked for -> acknowledged", ours, of_chain=ours.p50_ms / chain.p50_ms)
+    for name, in_ms in (floors | spent).items():
         report.add(f"CPU of {name} per claim", cpu_ms=in_ms)
     for step, waits in steps.items():
         report.add(

@@ -72,6 +72,22 @@ class BenchSystem:
         )
         return f"127.0.0.1:{port}"
 
+    async def start_chain(self) -> tuple[str, str]:
+        """Starts the floor of a claim, two processes: where its control plane and its gate are."""
+        control = await self._start_chain("control", self.database_url)
+        return control, await self._start_chain("gate", control)
+
+    async def _start_chain(self, role: str, behind: str) -> str:
+        port_file = self.directory / f"chain-{role}.port"
+        port = await self.supervisor.start_service(
+            f"chain-{role}",
+            "testkit.bench_chain",
+            {},
+            port_file=port_file,
+            arguments=(role, str(port_file), behind, self.nats_url),
+        )
+        return f"127.0.0.1:{port}"
+
     @asynccontextmanager
     async def connect(self) -> AsyncGenerator[asyncpg.Connection[asyncpg.Record]]:
         """A connection to the reconciler's database."""
