@@ -170,6 +170,15 @@ async def test_one_replica_at_a_time(world: PoolWorld) -> None:
     assert (await a_loop(world).run_once()).is_leader is True
 
 
+async def test_no_pool_is_looked_at_while_everything_is_paused(world: PoolWorld) -> None:
+    await world.pools.set_paused(True, world.clock.now())
+    result = await a_loop(world).run_once()
+    assert result.plan is not None
+    assert (result.is_leader, result.plan.paused, result.presets_total) == (True, True, 0)
+    await world.pools.set_paused(False, world.clock.now())
+    assert (await a_loop(world).run_once()).presets_total == 1
+
+
 async def test_a_paused_pool_creates_nothing_until_it_is_resumed(world: PoolWorld) -> None:
     await world.pools.set_paused(True, world.clock.now())
     assert (await a_loop(world).run_once()).created == 0

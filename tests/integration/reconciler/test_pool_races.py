@@ -31,8 +31,12 @@ class GatedPools(Pools):
         self.seen = asyncio.Event()
         self.gate = asyncio.Event()
 
-    async def load_for_pass(self, now: datetime, *, deletions_max: int) -> PoolSnapshot:
-        snapshot = await super().load_for_pass(now, deletions_max=deletions_max)
+    async def load_for_pass(
+        self, now: datetime, *, deletions_max: int, even_if_paused: bool = True
+    ) -> PoolSnapshot:
+        snapshot = await super().load_for_pass(
+            now, deletions_max=deletions_max, even_if_paused=even_if_paused
+        )
         self.seen.set()
         await self.gate.wait()
         return snapshot
