@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agentgw.core.admission import Admission, AdmissionLimits, Admitted, Refused
 from agentgw.core.drain import DrainStep, plan_drain
 from agentgw.core.liveness import REPORT_AGENTS_MAX, LivenessBook, LivenessReport
@@ -84,8 +86,30 @@ def test_a_held_stream_is_reported_when_new_and_refreshed() -> None:
     book = a_book()
     book.hold(b"a")
     assert book.take_report(now_seconds=0.0) == report(b"a")
-    assert not book.take_report(now_seconds=9.0)
+    assert not book.take_report(now_seconds=7.0)
     assert book.take_report(now_seconds=10.0) == report(refreshed=(b"a",))
+
+
+@pytest.mark.parametrize("held", [1, 7, 300, 9_000])
+def test_those_who_came_at_once_are_refreshed_a_few_at_a_time(held: int) -> None:
+    book = LivenessBook(refresh_seconds=10.0, grace_seconds=2.0, agents_max=3)
+    tokens = [number.to_bytes(2) for number in range(held)]
+    for token in tokens:
+        book.hold(token)
+    told_at: dict[bytes, float] = {}
+    refreshes = 0
+    largest = 0
+    for now_seconds in (tick * 0.5 for tick in range(200)):
+        told: list[bytes] = []
+        while said := book.take_report(now_seconds=now_seconds):
+            told += said.connected
+        if now_seconds > 0:
+            largest = max(largest, len(told))
+            refreshes += len(told)
+        told_at |= dict.fromkeys(told, now_seconds)
+        assert min(told_at.values()) > now_seconds - 10.5  # never later than it should be
+    assert largest <= max(2, 1.7 * held * 0.5 / 8)
+    assert 100 / 10 - 2 <= refreshes / held <= 100 / 8  # and not much more often
 
 
 def test_a_vanished_agent_is_reported_gone_after_a_grace_unless_it_returns() -> None:
@@ -98,7 +122,7 @@ def test_a_vanished_agent_is_reported_gone_after_a_grace_unless_it_returns() -> 
     book.hold(b"b")
     assert book.take_report(now_seconds=1.5) == report(b"b")
     assert book.take_report(now_seconds=3.0) == report(disconnected=(b"a",))
-    assert not book.take_report(now_seconds=9.0)
+    assert not book.take_report(now_seconds=7.0)
 
 
 def test_an_agent_that_was_sent_away_is_not_reported_gone() -> None:

@@ -4,6 +4,10 @@ An agent counts as connected while it holds a stream, or when it reports by itse
 reported when they are new and again before they would be forgotten. That one has ended is reported
 only if the peer vanished, and only after a grace period in which it may be back: an agent that was
 sent away, told of a claim or told to stop asking is alive and about to be heard of elsewhere.
+
+Thousands that came at once would be due again at once, for ever, and hold up whatever else the
+database does. So they are told of a few at a time, from a fifth of the interval on and at a pace
+that is through in time; whoever has waited for all of it is told of in any case.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ from typing import Final
 __all__ = ["REPORT_AGENTS_MAX", "LivenessBook", "LivenessReport"]
 
 REPORT_AGENTS_MAX: Final = 2_000  # as many as one RecordLiveness takes
+EARLY: Final = 0.2  # of the interval: who was told of so long ago may be told of again
+TURN_SECONDS: Final = 0.4  # how often a few more may be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,8 @@ class LivenessBook:
         self._news: OrderedDict[bytes, None] = OrderedDict()
         self._reported: OrderedDict[bytes, float] = OrderedDict()  # held ones only, oldest first
         self._gone: OrderedDict[bytes, float] = OrderedDict()
+        self._turn_at = 0.0
+        self._early_count = 0.0  # how many may be told of before they are due
 
     def hold(self, token_hash: bytes) -> None:
         """A stream of this agent has begun: that is news even if another one is still held, which
@@ -77,6 +85,7 @@ class LivenessBook:
 
     def take_report(self, *, now_seconds: float) -> LivenessReport:
         """What is to be told now, at most one call's worth; empty if nothing is."""
+        self._begin_turn(now_seconds)
         connected: list[bytes] = []
         while self._news and len(connected) < REPORT_AGENTS_MAX:
             token_hash, _ = self._news.popitem(last=False)
@@ -86,7 +95,10 @@ class LivenessBook:
         while self._reported and len(connected) < REPORT_AGENTS_MAX:
             token_hash, reported_at = next(iter(self._reported.items()))
             if reported_at + self._refresh_seconds > now_seconds:
-                break
+                is_early = reported_at + EARLY * self._refresh_seconds <= now_seconds
+                if not is_early or self._early_count < 1:
+                    break
+                self._early_count -= 1
             del self._reported[token_hash]
             connected.append(token_hash)
         disconnected: list[bytes] = []
@@ -102,6 +114,15 @@ class LivenessBook:
         return LivenessReport(
             connected=tuple(connected), disconnected=tuple(disconnected), arrived=arrived
         )
+
+    def _begin_turn(self, now_seconds: float) -> None:
+        passed_seconds = min(now_seconds - self._turn_at, self._refresh_seconds)
+        if passed_seconds < TURN_SECONDS:
+            return
+        self._turn_at = now_seconds
+        per_second = len(self._held) / ((1 - EARLY) * self._refresh_seconds)
+        share = max(1.0, per_second * 2 * TURN_SECONDS)  # what was not used is lost
+        self._early_count = min(share, self._early_count + per_second * passed_seconds)
 
     def put_back(self, report: LivenessReport, *, now_seconds: float) -> None:
         """The report did not get through: tell it again, unless it has become wrong."""
