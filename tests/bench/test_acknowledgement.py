@@ -17,6 +17,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -36,6 +37,7 @@ from testkit.bench_system import (
     seed_template,
     seed_users,
 )
+from testkit.eventually import eventually
 from warmpool.control.v1 import workspaces_pb2
 from warmpool.control.v1.workspaces_pb2_grpc import WorkspaceServiceStub
 from warmpool.provisioner.v1 import provisioner_pb2 as pb
@@ -84,6 +86,12 @@ async def build(system: BenchSystem, agent_ids: dict[str, str]) -> None:
         async for response in stub.AcquireJobs(requests(), metadata=PROVISIONER):
             if response.HasField("job"):
                 tasks.create_task(complete(stub, response.job))
+
+
+async def all_are_known(system: BenchSystem) -> None:
+    """The gateway has told of every agent it holds."""
+    async with system.connect() as connection:
+        assert not await connection.fetchval("SELECT count(*) FROM agents WHERE seen_by IS NULL")
 
 
 @asynccontextmanager
@@ -201,6 +209,7 @@ async def measure_claims(
     ):
         building = tasks.create_task(build(system, agent_ids))
         await crowd.wait_connected()
+        await eventually(partial(all_are_known, system), seconds=60)  # the storm is over
         stub = WorkspaceServiceStub(channel)
         heard = {agent: crowd.hear(number) for number, agent in enumerate(agent_ids.values())}
         spent = Spent(system, ("reconciler", "agentgw"))
