@@ -1,4 +1,4 @@
-"""Claims that agents were told of a moment ago: that they are theirs need not be asked again.
+"""Claims that agents were told of a moment ago: that they are theirs need not be asked again, once.
 
 Only the newest of each agent is known. When there is no room the oldest entry goes.
 """
@@ -30,6 +30,11 @@ class ToldClaims:
         if len(self._claims) > self._claims_max:
             self._claims.popitem(last=False)
 
-    def has(self, token_hash: bytes, claim_id: str) -> bool:
-        """Whether that was said of this claim."""
-        return self._claims.get(token_hash) == claim_id
+    def take(self, token_hash: bytes, claim_id: str) -> bool:
+        """Whether that was said of this claim; it is forgotten now, so that an agent that repeats
+        itself without end waits for its answers.
+        """
+        if self._claims.get(token_hash) != claim_id:
+            return False
+        del self._claims[token_hash]
+        return True

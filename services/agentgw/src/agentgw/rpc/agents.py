@@ -92,7 +92,7 @@ class AgentServicer(AgentServiceServicer):
         record = decode_acknowledgement(
             request, current_token_hash(), at_seconds=self._clock.monotonic()
         )
-        if record.phase is Phase.APPLYING and self._told.has(record.token_hash, record.claim_id):
+        if record.phase is Phase.APPLYING and self._told.take(record.token_hash, record.claim_id):
             self._records.add(record)
         elif not await self._records.record(record):
             raise FailedPrecondition(
