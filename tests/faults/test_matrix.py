@@ -160,11 +160,13 @@ async def held_at(site: BuildSite, step: str, deleted: str) -> AsyncGenerator[Tr
                 await wait_asked(site, [f"/outputs/{each}" for each in trio.all])
                 yield trio
         case "apply begun":
-            async with shut(site, "made-first", "unmade-slow"):
+            # whose command has ended is not yet known to be gone, and would be unmade once more
+            async with shut(site, "made-first", "unmade-slow", "unmade-quick"):
                 trio = await site.ask(deleted)
                 for each in (trio.created, trio.claimed):
                     await site.wait_begun(each, "begin-made", "first", 1)
-                await site.wait_begun(deleted, "begin-unmade", "slow", 1)
+                for name in ("slow", "quick"):
+                    await site.wait_begun(deleted, "begin-unmade", name, 1)
                 yield trio
         case "amid the apply":
             async with amid_apply(site, deleted) as trio:

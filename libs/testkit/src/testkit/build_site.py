@@ -178,7 +178,7 @@ class BuildSite:
         """What was made is unmade, each once."""
         made = Counter(line.resource_id for line in self.said(workspace_id, "made"))
         unmade = Counter(line.resource_id for line in self.said(workspace_id, "unmade"))
-        assert unmade == made
+        assert unmade == made, f"made {made - unmade}, unmade {unmade - made} too often"
 
     # --- Gates ---------------------------------------------------------------------------------
 
