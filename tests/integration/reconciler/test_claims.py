@@ -318,6 +318,50 @@ async def test_steps_of_many_agents_are_recorded_by_one_statement(world: PoolWor
     }
 
 
+async def test_a_step_is_noted_when_it_was_whenever_it_is_told_of(world: PoolWorld) -> None:
+    """An age is never negative, nor before the build; who was there first is noted though told of
+    last.
+    """
+    token = token_hash(await world.ready_prebuild())
+    await world.claim()
+    await world.complete(await world.acquire())
+    (check,) = await world.agents.check([token])
+    built_at = world.clock.now()
+    gateway = GatewayServicer(world.agents, RecordedHints(), world.clock)
+
+    async def tell(age_ms: int, phase: types_pb2.ReinitPhase.ValueType | None = None) -> None:
+        record = gateway_pb2.ReinitRecord(
+            token_hash=token,
+            claim_id=str(check.claim_id),
+            delivered=phase is None,
+            phase=phase or types_pb2.REINIT_PHASE_UNSPECIFIED,
+            age_ms=age_ms,
+        )
+        request = gateway_pb2.RecordReinitsRequest(records=[record])
+        assert list((await gateway.RecordReinits(request, None)).accepted) == [True]
+
+    async def times() -> tuple[object, ...]:
+        (row,) = await world.fetch(
+            "SELECT d.delivered_at, d.applying_at, d.applied_at, c.delivered_at AS all_delivered,"
+            " c.applied_at AS all_applied FROM claim_deliveries d JOIN claims c ON c.id = claim_id"
+        )
+        return tuple(row.values())
+
+    world.clock.advance(10)
+    await tell(-5, types_pb2.REINIT_PHASE_APPLIED)
+    end = built_at + timedelta(seconds=10)
+    assert await times() == (end, None, end, end, end)
+    await tell(1_500, types_pb2.REINIT_PHASE_APPLYING)
+    begin = end - timedelta(seconds=1.5)
+    assert await times() == (begin, begin, end, begin, end)
+    await tell(10**18)
+    assert await times() == (built_at, begin, end, built_at, end)
+    world.clock.advance(10)
+    for phase in (None, types_pb2.REINIT_PHASE_APPLYING, types_pb2.REINIT_PHASE_APPLIED):
+        await tell(0, phase)
+    assert await times() == (built_at, begin, end, built_at, end)
+
+
 async def test_every_lifecycle_an_agent_reports_is_known(world: PoolWorld) -> None:
     """Created by its build, then whatever it says of itself; an older word changes nothing."""
     workspace_id = await world.create_prebuild()

@@ -32,10 +32,10 @@ class GatedPools(Pools):
         self.gate = asyncio.Event()
 
     async def load_for_pass(
-        self, now: datetime, *, deletions_max: int, even_if_paused: bool = True
+        self, now: datetime, *, deletions_max: int, reads_paused: bool = True
     ) -> PoolSnapshot:
         snapshot = await super().load_for_pass(
-            now, deletions_max=deletions_max, even_if_paused=even_if_paused
+            now, deletions_max=deletions_max, reads_paused=reads_paused
         )
         self.seen.set()
         await self.gate.wait()

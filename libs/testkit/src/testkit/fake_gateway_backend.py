@@ -26,6 +26,8 @@ from warmpool.gateway.v1.gateway_pb2_grpc import (
 
 __all__ = ["FakeGatewayBackend", "fake_gateway_backend"]
 
+AGE_MS_MAX = 120_000  # no test takes longer
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -46,8 +48,6 @@ class FakeGatewayBackend(GatewayServiceServicer):
     """The hashes of every CheckAgents that was answered or refused, in order."""
     reinits: list[pb.ReinitRecord] = field(default_factory=list[pb.ReinitRecord])
     """The steps that were recorded, without their ages."""
-    ages_ms: list[int] = field(default_factory=list[int])
-    """How old each of them was."""
     reinit_calls: int = 0
     """How many RecordReinits came, with an effect or not yet."""
     lifecycles: list[pb.RecordLifecycleRequest] = field(
@@ -145,7 +145,7 @@ class FakeGatewayBackend(GatewayServiceServicer):
                 applied.verdict = pb.REINIT_VERDICT_ALREADY_APPLIED
                 self._agents[record.token_hash] = applied
             accepted.append(is_known)
-            self.ages_ms.append(record.age_ms)
+            assert 0 <= record.age_ms < AGE_MS_MAX, record
             record.ClearField("age_ms")
             self.reinits.append(record)
         await self._tell()

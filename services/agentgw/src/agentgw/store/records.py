@@ -35,14 +35,19 @@ class Pending:
     record: ReinitRecord
     answer: asyncio.Future[bool] | None = None
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits, still."""
+        return self.answer is not None and not self.answer.done()
+
     def settle(self, is_accepted: bool) -> None:
         """It is durable, or was refused."""
-        if self.answer is not None and not self.answer.done():
+        if self.is_awaited and self.answer is not None:
             self.answer.set_result(is_accepted)
 
     def fail(self, error: ServiceError) -> None:
         """It may or may not be durable."""
-        if self.answer is not None and not self.answer.done():
+        if self.is_awaited and self.answer is not None:
             self.answer.set_exception(error)
 
 
@@ -89,14 +94,17 @@ class PendingRecords:
         """The oldest, one call's worth; empty if there are none."""
         count = min(len(self._pending), RECORDS_PER_CALL_MAX)
         taken = tuple(self._pending.popleft() for _ in range(count))
-        if not any(one.answer is not None for one in self._pending):
+        if not any(one.is_awaited for one in self._pending):
             self._urgent.clear()
         return taken
 
     def put_back(self, pending: Sequence[Pending], error: ServiceError) -> None:
-        """They did not get through: who waits is told so, the others are told of again."""
+        """They did not get through: who waits is told so, the others are told of again. Only who
+        comes later makes that urgent: there may be so many that nobody else's turn comes.
+        """
         for one in pending:
             one.fail(error)
+        self._urgent.clear()
         self._pending.extendleft(one for one in reversed(pending) if one.answer is None)
 
 

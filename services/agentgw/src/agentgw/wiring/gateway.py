@@ -192,7 +192,8 @@ class Gateway:
                 entropy=self._entropy,
             )
         await self._server.hang_up(STOP_GRACE_SECONDS)
-        await self._recorder.run_once()
+        while len(self.records) and await self._recorder.run_once():
+            pass
 
 
 def _storm_options(plan: GatewayPlan) -> list[tuple[str, int]]:

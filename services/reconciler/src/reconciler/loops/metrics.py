@@ -149,7 +149,7 @@ class PoolMetrics:
         )
         self._gauge(
             "warmpool_pool_presets",
-            "Presets the last pass of this replica knew of.",
+            "Presets the last pass of this replica knew of; 0 while everything is paused.",
             lambda _: [Observation(r.presets_total)] if (r := self._last_pass) else [],
         )
         self._gauge(

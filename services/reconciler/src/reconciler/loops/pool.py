@@ -145,7 +145,7 @@ class PoolLoop:
                     snapshot = await self._pools.load_for_pass(
                         self._clock.now(),
                         deletions_max=self._settings.jobs_in_flight_max,
-                        even_if_paused=False,  # claims go on, and each is a hint to look
+                        reads_paused=False,  # claims go on, and each is a hint to look
                     )
                 with TRACER.start_as_current_span("pool.plan"):
                     decided = await self._plan(snapshot)

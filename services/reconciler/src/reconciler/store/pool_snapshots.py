@@ -88,7 +88,7 @@ class PoolSnapshots:
         )
 
     async def load_for_pass(
-        self, now: datetime, *, deletions_max: int, even_if_paused: bool = True
+        self, now: datetime, *, deletions_max: int, reads_paused: bool = True
     ) -> PoolSnapshot:
         """Every pool at one moment, as a plan needs it that deletes at most `deletions_max`
         members: of pools at rest no member, of the others those it may name, the rest counted. None
@@ -97,7 +97,7 @@ class PoolSnapshots:
         seen_after = now - self._agent_timeout
         async with self._database.snapshot() as connection:
             around = await self._load_circumstances(connection, now)
-            if around["is_paused"] and not even_if_paused:
+            if around["is_paused"] and not reads_paused:
                 return PoolSnapshot(taken_at=now, presets=(), members=(), paused=True)
             presets = await connection.fetch(SQL.load_presets, SYSTEM_USER_ID, None, None)
             totals = await connection.fetch(SQL.load_totals, SYSTEM_USER_ID, seen_after)

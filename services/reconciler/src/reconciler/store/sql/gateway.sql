@@ -14,7 +14,7 @@ LEFT JOIN claim_deliveries d ON d.claim_id = c.id AND d.agent_id = a.id
 ORDER BY asked.position;
 
 -- name: record_reinits
--- Notes steps of claims at agents, each the first time it happens. No row for one whose claim is not its agent's or not yet built; before
+-- Notes steps of claims at agents, each when it happened first, in whatever order they are told of. No row for one whose claim is not its agent's or not yet built; before
 -- it was built nothing has happened, whatever the clocks say.
 -- An only agent's steps are its claim's. Where there are others, whose steps may be noted by somebody else at this moment, close_claims
 -- has to look once these are committed.
@@ -32,10 +32,10 @@ WITH said AS (
     FROM said GROUP BY claim_id, agent_id
     ORDER BY claim_id, agent_id -- one order of locks for all gateways
     ON CONFLICT (claim_id, agent_id) DO UPDATE SET
-        delivered_at = coalesce(d.delivered_at, excluded.delivered_at),
-        applying_at = coalesce(d.applying_at, excluded.applying_at),
-        applied_at = coalesce(d.applied_at, excluded.applied_at),
-        failed_at = coalesce(d.failed_at, excluded.failed_at),
+        delivered_at = least(d.delivered_at, excluded.delivered_at),
+        applying_at = least(d.applying_at, excluded.applying_at),
+        applied_at = least(d.applied_at, excluded.applied_at),
+        failed_at = least(d.failed_at, excluded.failed_at),
         error = CASE WHEN d.error = '' THEN excluded.error ELSE d.error END
     RETURNING claim_id, agent_id, delivered_at, applied_at, error
 ), lone AS (
@@ -45,12 +45,12 @@ WITH said AS (
            WHERE c.id = noted.claim_id) = ARRAY[noted.agent_id]
 ), closed AS (
     UPDATE claims SET
-        delivered_at = coalesce(claims.delivered_at, lone.delivered_at),
+        delivered_at = least(claims.delivered_at, lone.delivered_at),
         applied_at = coalesce(claims.applied_at, lone.applied_at),
         error = CASE WHEN claims.error = '' THEN lone.error ELSE claims.error END
     FROM lone
     WHERE claims.id = lone.claim_id
-      AND (claims.delivered_at IS NULL OR (claims.applied_at IS NULL AND lone.applied_at IS NOT NULL)
+      AND (claims.delivered_at IS NULL OR claims.delivered_at > lone.delivered_at OR (claims.applied_at IS NULL AND lone.applied_at IS NOT NULL)
            OR (claims.error = '' AND lone.error <> ''))
     RETURNING claims.id, claims.workspace_id, claims.claimed_at, claims.applied_at
 )
