@@ -122,25 +122,32 @@ async def measure(act: Callable[[], Awaitable[object]]) -> Rate:
     return await run_open(act, count=CLAIMS, per_second=PER_SECOND)
 
 
+async def measure_floor(
+    channel: grpc.aio.Channel, method: str, crowd: Crowd, tokens: list[str]
+) -> Rate:
+    """A bare call for one agent after the other, until what it sets off is acknowledged."""
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+    numbers = iter(range(CLAIMS))
+
+    async def act() -> None:
+        number = next(numbers)
+        heard = crowd.hear(number)
+        await call(tokens[number].encode())
+        await heard
+
+    async with listening(crowd):
+        return await measure(act)
+
+
 async def measure_bare(system: BenchSystem, tokens: list[str], tokens_file: Path) -> Rate:
     """The floor."""
     address = await system.start_echo(150)
-    numbers = iter(range(CLAIMS))
     async with (
         grpc.aio.insecure_channel(address, options=OWN_CONNECTION) as channel,
         run_crowd(address, HOLD, AGENTS, tokens_file=tokens_file) as crowd,
     ):
         await crowd.wait_connected()
-        fire: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(FIRE)
-
-        async def act() -> None:
-            number = next(numbers)
-            heard = crowd.hear(number)
-            await fire(tokens[number].encode())
-            await heard
-
-        async with listening(crowd):
-            rate = await measure(act)
+        rate = await measure_floor(channel, FIRE, crowd, tokens)
     await system.supervisor.stop_service("echo")
     return rate
 
@@ -156,7 +163,6 @@ async def measure_chain(
         )
         await connection.execute("ANALYZE bare_chain")
     control, gate = await system.start_chain()
-    numbers = iter(range(CLAIMS))
 
     async def work(channel: grpc.aio.Channel) -> None:
         jobs: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(JOBS)
@@ -173,17 +179,8 @@ async def measure_chain(
     ):
         worker = tasks.create_task(work(working))
         await crowd.wait_connected()
-        claim: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = asking.unary_unary(CLAIM)
-
-        async def act() -> None:
-            number = next(numbers)
-            heard = crowd.hear(number)
-            await claim(tokens[number].encode())
-            await heard
-
         spent = Spent(system, ("chain-control", "chain-gate"))
-        async with listening(crowd):
-            rate = await measure(act)
+        rate = await measure_floor(asking, CLAIM, crowd, tokens)
         costs = spent.per_claim()
         worker.cancel()
     for role in ("gate", "control"):

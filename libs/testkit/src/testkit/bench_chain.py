@@ -29,6 +29,7 @@ import grpc.aio
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from svckit.addresses import write_port_file
 from warmpool.agent.v1.agent_pb2 import AcknowledgeReinitRequest
 from warmpool.common.v1 import types_pb2
 
@@ -115,15 +116,13 @@ async def _serve(port_file: Path, service: str, handlers: Mapping[str, _Handler]
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, dict(handlers))])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    part = port_file.with_suffix(".part")
-    part.write_text(f"{port}\n")
-    part.replace(port_file)
+    write_port_file(port_file, port)
     await server.wait_for_termination()
 
 
 async def _connect(url: str) -> Client:
     bus = Client()
-    await bus.connect(url)  # pyright: ignore[reportUnknownMemberType]
+    await bus.connect(url)  # pyright: ignore[reportUnknownMemberType] -- untyped options of nats-py
     return bus
 
 
@@ -144,6 +143,7 @@ async def _gate(port_file: Path, control_address: str, nats_url: str) -> None:
     async with grpc.aio.insecure_channel(control_address) as channel:
         gate = _Gate(channel)
         bus = await _connect(nats_url)
+        # nats-py leaves the type of a future that it takes open
         await bus.subscribe(SUBJECT, cb=gate.hear)  # pyright: ignore[reportUnknownMemberType]
         await bus.flush()
         handlers: dict[str, _Handler] = {

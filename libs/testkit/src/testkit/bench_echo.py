@@ -20,6 +20,8 @@ from typing import Final
 import grpc
 import grpc.aio
 
+from svckit.addresses import write_port_file
+
 __all__ = ["BEAT", "CALL", "FIRE", "HOLD"]
 
 CALL = "/bare.Echo/Call"
@@ -95,9 +97,7 @@ async def _serve(
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    part = port_file.with_suffix(".part")
-    part.write_text(f"{port}\n")
-    part.replace(port_file)
+    write_port_file(port_file, port)
     async with asyncio.TaskGroup() as tasks:
         if beat_seconds:
             tasks.create_task(echo.beat(beat_seconds))
