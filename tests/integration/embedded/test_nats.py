@@ -46,17 +46,6 @@ async def test_it_serves_who_has_the_token_and_comes_back_at_the_same_port(tmp_p
     await server.stop()
 
 
-async def test_a_server_that_is_told_to_end_did_not_end_by_itself(tmp_path: Path) -> None:
-    server = EmbeddedNats(tmp_path / "nats")
-    await server.start()
-    async with asyncio.TaskGroup() as group:
-        stopping = group.create_task(server.stop())
-        while not stopping.done():
-            assert server.exit_code is None
-            await asyncio.sleep(0)
-    assert server.exit_code is None
-
-
 async def answer_to(url: str) -> bytes:
     """What the server says to a client that connects with this URL and pings."""
     parts = urlsplit(url)

@@ -50,17 +50,6 @@ async def test_it_keeps_what_was_committed_and_lets_nobody_in_without_the_passwo
     await server.stop()
 
 
-async def test_a_server_that_is_told_to_end_did_not_end_by_itself(tmp_path: Path) -> None:
-    server = EmbeddedPostgres(tmp_path / "pg")
-    await server.start()
-    async with asyncio.TaskGroup() as group:
-        stopping = group.create_task(server.stop())
-        while not stopping.done():
-            assert server.exit_code is None
-            await asyncio.sleep(0)
-    assert server.exit_code is None
-
-
 def test_a_server_whose_owner_was_killed_ends_and_starts_again(tmp_path: Path) -> None:
     directory = tmp_path / "pg"
     with subprocess.Popen(
