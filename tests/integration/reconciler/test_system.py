@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -316,10 +319,7 @@ async def test_a_clock_that_is_wrong_and_no_provisioner_are_told(
 async def test_a_database_that_went_away_is_told_instead_of_failing(
     migrated_url: str, postgres_server: PostgresServer
 ) -> None:
-    async with (
-        fault_proxy(str(postgres_server.socket_path)) as proxy,
-        open_database(through(proxy, migrated_url), pool_max=1) as database,
-    ):
+    async with open_behind_proxy(migrated_url, postgres_server) as (proxy, database):
         servicer = SystemServicer(database, SystemClock(), "0.1.0")
         assert (await ask(servicer)).schema_version == SCHEMA
         proxy.refuse = True
@@ -330,13 +330,18 @@ async def test_a_database_that_went_away_is_told_instead_of_failing(
     assert (answer.version, answer.schema_version) == ("0.1.0", "")
 
 
+async def look(database: Database) -> None:
+    async with database.snapshot() as connection:
+        await connection.fetchval("SELECT 1")
+
+
+@pytest.mark.parametrize("use", [Database.probe, look], ids=["statement", "transaction"])
 async def test_a_connection_that_the_server_gave_up_is_not_used_again(
-    migrated_url: str, postgres_server: PostgresServer
+    migrated_url: str,
+    postgres_server: PostgresServer,
+    use: Callable[[Database], Awaitable[object]],
 ) -> None:
-    async with (
-        fault_proxy(str(postgres_server.socket_path)) as proxy,
-        open_database(through(proxy, migrated_url), pool_max=1) as database,
-    ):
+    async with open_behind_proxy(migrated_url, postgres_server) as (proxy, database):
         async with database.read() as connection:
             pid = await connection.fetchval("SELECT pg_backend_pid()")
         proxy.hold_ends = True  # its last word arrives, and the end of the connection later
@@ -349,16 +354,25 @@ async def test_a_connection_that_the_server_gave_up_is_not_used_again(
             assert proxy.passed_bytes > passed
 
         await eventually(has_arrived)
+        for _ in range(100):  # and is read
+            await asyncio.sleep(0)
         with pytest.raises(Unavailable, match="the database is not there: InternalClientError"):
-            await database.probe()
-        await database.probe()
+            await use(database)
+        proxy.hold_ends = False
+        await use(database)
 
 
-def through(proxy: FaultProxy, database_url: str) -> str:
-    """The URL of the database behind the proxy."""
+@asynccontextmanager
+async def open_behind_proxy(
+    database_url: str, server: PostgresServer
+) -> AsyncGenerator[tuple[FaultProxy, Database]]:
+    """The database by a single connection, and the proxy in front of it."""
     url = urlsplit(database_url)
     whoever = url.netloc.rpartition("@")[0]
-    return f"{url.scheme}://{whoever}@{proxy.address}{url.path}?sslmode=disable"
+    async with fault_proxy(str(server.socket_path)) as proxy:
+        through = f"{url.scheme}://{whoever}@{proxy.address}{url.path}?sslmode=disable"
+        async with open_database(through, pool_max=1) as database:
+            yield proxy, database
 
 
 async def test_callers_are_told_who_they_are(migrated_database: Database) -> None:
