@@ -11,12 +11,15 @@ import grpc
 import grpc.aio
 import pytest
 
+from agentgw.core.records import Phase, ReinitRecord
 from agentgw.loops.drain import drain_sessions
+from agentgw.store.records import RECORDS_PER_CALL_MAX
 from svckit.auth import hash_token
 from svckit.system import SystemClock, SystemEntropy
 from testkit.eventually import eventually
 from testkit.fake_gateway_backend import FakeGatewayBackend
 from testkit.gateway_site import (
+    CLAIM,
     DELIVERABLE,
     PATIENCE_SECONDS,
     QUIET,
@@ -153,6 +156,26 @@ async def test_a_gateway_without_agents_says_that_it_is_there(backend: FakeGatew
 
 def _connected(backend: FakeGatewayBackend) -> list[tuple[bytes, ...]]:
     return [tuple(report.connected) for report in backend.liveness]
+
+
+async def test_a_gateway_that_ends_tells_all_it_knows(backend: FakeGatewayBackend) -> None:
+    """More than one call's worth, which it could not tell of until now."""
+    backend.put_agent(TOKEN, DELIVERABLE)
+    backend.fail(grpc.StatusCode.UNAVAILABLE)
+    steps = 2 * RECORDS_PER_CALL_MAX + 1
+    async with serve_site(backend) as site:
+        for _ in range(steps):
+            site.gateway.records.add(
+                ReinitRecord(
+                    token_hash=hash_token(TOKEN),
+                    claim_id=CLAIM,
+                    phase=Phase.DELIVERED,
+                    at_seconds=SystemClock().monotonic(),
+                )
+            )
+        await backend.until(lambda: backend.calls >= 5)  # its pauses are long by then
+        backend.recover()
+    assert len(backend.reinits) == steps
 
 
 async def test_two_gateways_share_a_port_and_the_second_takes_over(
