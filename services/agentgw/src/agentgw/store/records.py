@@ -36,19 +36,19 @@ class Pending:
     answer: asyncio.Future[bool] | None = None
 
     @property
-    def is_awaited(self) -> bool:
-        """Whether somebody waits, still."""
-        return self.answer is not None and not self.answer.done()
+    def awaited(self) -> asyncio.Future[bool] | None:
+        """The answer that somebody waits for, still."""
+        return None if self.answer is None or self.answer.done() else self.answer
 
     def settle(self, is_accepted: bool) -> None:
         """It is durable, or was refused."""
-        if self.is_awaited and self.answer is not None:
-            self.answer.set_result(is_accepted)
+        if (awaited := self.awaited) is not None:
+            awaited.set_result(is_accepted)
 
     def fail(self, error: ServiceError) -> None:
         """It may or may not be durable."""
-        if self.is_awaited and self.answer is not None:
-            self.answer.set_exception(error)
+        if (awaited := self.awaited) is not None:
+            awaited.set_exception(error)
 
 
 class PendingRecords:
@@ -94,7 +94,7 @@ class PendingRecords:
         """The oldest, one call's worth; empty if there are none."""
         count = min(len(self._pending), RECORDS_PER_CALL_MAX)
         taken = tuple(self._pending.popleft() for _ in range(count))
-        if not any(one.is_awaited for one in self._pending):
+        if all(one.awaited is None for one in self._pending):
             self._urgent.clear()
         return taken
 

@@ -14,8 +14,8 @@ LEFT JOIN claim_deliveries d ON d.claim_id = c.id AND d.agent_id = a.id
 ORDER BY asked.position;
 
 -- name: record_reinits
--- Notes steps of claims at agents, each when it happened first, in whatever order they are told of. No row for one whose claim is not its agent's or not yet built; before
--- it was built nothing has happened, whatever the clocks say.
+-- Notes steps of claims at agents, each when it happened first, in whatever order they are told of; before its claim was built nothing
+-- has happened, whatever the clocks say. No row for one whose claim is not its agent's or not yet built.
 -- An only agent's steps are its claim's. Where there are others, whose steps may be noted by somebody else at this moment, close_claims
 -- has to look once these are committed.
 -- $1 token hashes, $2 claims, $3 steps: delivered, applying, applied or failed, $4 errors, $5 when each happened
