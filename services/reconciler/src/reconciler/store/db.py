@@ -45,7 +45,7 @@ _LOST = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
+    asyncpg.InternalClientError,  # the server's last word was read, the connection's end not yet
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -128,13 +128,7 @@ class Database:
         """A connection without a transaction: each statement sees what is committed."""
         try:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
-                try:
-                    yield connection
-                except asyncpg.InternalClientError:
-                    # the server said goodbye, and asyncpg, which has not yet seen the end of the
-                    # connection, keeps it and can do nothing with it
-                    connection.terminate()
-                    raise
+                yield connection
         except _LOST as error:
             raise Unavailable(
                 f"the database is not there: {_name(error)}", retry_after_seconds=RETRY_SECONDS
